@@ -1,0 +1,296 @@
+"""From a user's table to prepared data, which both fits share.
+
+Owned here: every check that a table must pass before a mixture is fitted (missing values, infinities, constant columns,
+weights), and `PreparedData`, the frozen value that carries numbers, names, weights and the choice of scale. It is
+accepted wherever a table is. Fits take their standardised rows from it, and `PreparedData.read` reads new rows with the
+same columns. Refused input is named in the user's words: the column, the count, the rows, the remedy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bayesgmm.data.scaling import Scaling
+from bayesgmm.data.tables import Table, read_table
+from bayesgmm.errors import ArgumentError, DataError
+from bayesgmm.structure import CovarianceStructure
+
+__all__ = ["PreparedData", "prepare", "read_rows"]
+
+Floats = NDArray[np.float64]
+
+_SCALES = ("auto", "feature", "common", "none")
+_MISSING = ("error", "drop")
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedData:
+    """A table that is ready to be fitted.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, D)
+        The rows, user's units, float64, read-only.
+    features : tuple of str
+        Column names.
+    rows : ndarray, shape (n,)
+        Labels of the rows that are used.
+    sample_weight : ndarray, shape (n,), or None
+        Weights of the rows, dimensionless; None stands for ones.
+    scale : {"auto", "feature", "common", "none"}
+        How the fits scale the columns; see `prepare`.
+    n_dropped : int
+        Rows left out because of missing values.
+    """
+
+    values: Floats
+    features: tuple[str, ...]
+    rows: NDArray[Any]
+    sample_weight: Floats | None = None
+    scale: str = "auto"
+    n_dropped: int = 0
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows, n."""
+        return int(self.values.shape[0])
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns, D."""
+        return int(self.values.shape[1])
+
+    @property
+    def effective_rows(self) -> float:
+        """Sum of the sample weights; n where there are none."""
+        return float(self.n_rows if self.sample_weight is None else self.sample_weight.sum())
+
+    def scaling(self, structure: CovarianceStructure) -> Scaling:
+        """Return the change of units under which a fit of `structure` runs (math.md, 5.1)."""
+        shift, variances = _weighted_moments(self.values, self.sample_weight)
+        kind = self.scale
+        if kind == "auto":
+            kind = "feature" if structure.is_scale_equivariant else "common"
+        if kind == "none":
+            return Scaling(shift, np.ones(self.n_features))
+        scale = np.sqrt(variances) if kind == "feature" else np.full(self.n_features, np.sqrt(variances.mean()))
+        return Scaling(shift, scale)
+
+    def check_components(self, n_components: int) -> None:
+        """Refuse a number of components that these rows cannot support.
+
+        Raises
+        ------
+        ArgumentError
+            When `n_components` is not a positive whole number.
+        DataError
+            When there are not more rows, or not enough distinct rows, than components.
+        """
+        if isinstance(n_components, bool) or not isinstance(n_components, int | np.integer) or n_components < 1:
+            raise ArgumentError(f"n_components={n_components!r} must be a positive whole number")
+        used = self.values if self.sample_weight is None else self.values[self.sample_weight > 0]
+        if len(used) <= n_components:
+            raise DataError(
+                f"{len(used)} rows cannot support n_components={n_components}; "
+                "use more rows or fewer components (at least one more row than components)"
+            )
+        n_distinct = len(np.unique(used, axis=0))
+        if n_distinct <= n_components and n_components > 1:
+            raise DataError(
+                f"the table has {n_distinct} distinct rows, too few for n_components={n_components}; use fewer components"
+            )
+
+    def __repr__(self) -> str:
+        notes = f", {self.n_dropped} rows with missing values dropped" if self.n_dropped else ""
+        notes += ", weighted" if self.sample_weight is not None else ""
+        return f"PreparedData({self.n_rows} rows x {self.n_features} columns: {', '.join(self.features)}{notes})"
+
+
+def prepare(
+    table: Any,
+    columns: Sequence[str] | str | None = None,
+    *,
+    scale: str = "auto",
+    missing: str = "error",
+    sample_weight: ArrayLike | None = None,
+) -> PreparedData:
+    """Check a table and prepare it for both fits.
+
+    Parameters
+    ----------
+    table : array_like, DataFrame, pyarrow.Table, xarray object or PreparedData
+        Rows and columns of real numbers. NumPy arrays of any order and dtype, pandas, polars and pyarrow tables, xarray
+        arrays and datasets. PreparedData is returned as it is when no other argument is given.
+    columns : sequence of str, optional
+        Which columns to use. Default all.
+    scale : {"auto", "feature", "common", "none"}, default "auto"
+        What the fits divide the centred columns by: each column's standard deviation ("feature"), one common number
+        ("common"), or nothing ("none"). "auto" takes "feature" where the covariance structure is unchanged by it and
+        "common" elsewhere, so that the fitted model does not depend on this choice.
+    missing : {"error", "drop"}, default "error"
+        What to do with rows that have missing values: refuse them, or leave them out.
+    sample_weight : array_like, shape (n,), optional
+        Non-negative weights of the rows; a weight of 2 stands for a row that occurs twice.
+
+    Returns
+    -------
+    PreparedData
+        What `fit_em`, `fit_bayes`, `build_model` and `compare` work on.
+
+    Raises
+    ------
+    DataError
+        When the table cannot be used; the message names the column, the count and the remedy.
+    ArgumentError
+        When an argument is not one of its legal values.
+
+    Examples
+    --------
+    >>> prepare([[1.0, 2.0], [3.0, 5.0], [2.0, 2.0]])
+    PreparedData(3 rows x 2 columns: x0, x1)
+    """
+    _check_choice("scale", scale, _SCALES)
+    _check_choice("missing", missing, _MISSING)
+    if isinstance(table, PreparedData):
+        if columns is None and sample_weight is None and scale == "auto" and missing == "error":
+            return table
+        raise ArgumentError("the data are prepared already; pass columns, scale, missing and weights to the first prepare()")
+    found = read_table(table, columns)
+    if found.values.shape[0] == 0:
+        raise DataError("the table has no rows")
+    weights = None if sample_weight is None else _check_weights(sample_weight, found.values.shape[0])
+    _refuse_infinite(found)
+    keep = ~np.isnan(found.values).any(axis=1)
+    if not keep.all():
+        if missing == "error":
+            raise DataError(_describe_missing(found))
+        if not keep.any():
+            raise DataError("every row has a missing value; nothing is left with missing='drop'")
+    values = np.ascontiguousarray(found.values[keep])
+    weights = None if weights is None else _check_total(weights[keep])
+    _refuse_constant(values if weights is None else values[weights > 0], found.features)
+    values.setflags(write=False)
+    return PreparedData(values, found.features, found.rows[keep], weights, scale, int(np.sum(~keep)))
+
+
+def read_rows(table: Any, features: tuple[str, ...]) -> Table:
+    """Read new rows for a fit: by column name where the table has names, by position otherwise.
+
+    Parameters
+    ----------
+    table : array_like, DataFrame, pyarrow.Table or xarray object
+        New rows, user's units.
+    features : tuple of str
+        The fit's columns.
+
+    Returns
+    -------
+    Table
+        Values of shape (n, D) in the order of `features`.
+
+    Raises
+    ------
+    DataError
+        When a column is missing, the number of columns is wrong, or a value is missing or infinite.
+    """
+    if isinstance(table, PreparedData):
+        table = Table(table.values, table.features, table.rows, has_names=True)
+    found = table if isinstance(table, Table) else read_table(table)
+    if found.has_names and set(features) <= set(found.features):
+        order = [found.features.index(name) for name in features]
+        found = Table(found.values[:, order], features, found.rows, has_names=True)
+    elif found.has_names and not all(name.startswith("x") for name in features):
+        absent = [name for name in features if name not in found.features]
+        raise DataError(f"the fit needs a column named {absent[0]!r}; the table has {', '.join(found.features)}")
+    elif found.values.shape[1] != len(features):
+        raise DataError(f"the table has {found.values.shape[1]} columns; the fit has {len(features)}: {', '.join(features)}")
+    _refuse_infinite(found)
+    if np.isnan(found.values).any():
+        raise DataError(_describe_missing(found))
+    return found
+
+
+# -------------------------------------------------------------------- checks
+
+
+def _check_choice(name: str, value: str, legal: tuple[str, ...]) -> None:
+    if value not in legal:
+        raise ArgumentError(f"{name}={value!r} is not known; use one of {', '.join(map(repr, legal))}")
+
+
+def _check_weights(sample_weight: ArrayLike, n_rows: int) -> Floats:
+    try:
+        weights = np.array(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError("sample_weight must be numbers, one for each row") from None
+    if weights.shape != (n_rows,):
+        raise DataError(f"sample_weight has shape {weights.shape}; it needs one weight for each of the {n_rows} rows")
+    if not np.all(np.isfinite(weights)):
+        raise DataError(f"sample_weight has {int(np.sum(~np.isfinite(weights)))} values that are NaN or infinite")
+    if np.any(weights < 0):
+        raise DataError(f"sample_weight must not be negative; the smallest is {weights.min():g}")
+    return _check_total(weights)
+
+
+def _check_total(weights: Floats) -> Floats:
+    if not np.any(weights > 0):
+        raise DataError("every sample_weight is zero; at least one row must count")
+    weights.setflags(write=False)
+    return weights
+
+
+def _refuse_infinite(table: Table) -> None:
+    infinite = np.isinf(table.values)
+    if infinite.any():
+        j = int(np.argmax(infinite.any(axis=0)))
+        raise DataError(
+            f"column {table.features[j]!r} has {_count(infinite[:, j], 'infinite value')} "
+            f"({_name_rows(table.rows[infinite[:, j]])}); replace or remove them"
+        )
+
+
+def _describe_missing(table: Table) -> str:
+    missing = np.isnan(table.values)
+    columns = [
+        f"column {table.features[j]!r} has {_count(missing[:, j], 'missing value')} "
+        f"({_name_rows(table.rows[missing[:, j]])})"
+        for j in np.flatnonzero(missing.any(axis=0))[:5]
+    ]
+    return f"{'; '.join(columns)}; pass missing='drop' to leave these rows out, or fill them"
+
+
+def _refuse_constant(values: Floats, features: tuple[str, ...]) -> None:
+    spread = np.ptp(values, axis=0)
+    # Below a few units in the last place of the values, what varies is rounding, not data.
+    floor = 8.0 * np.finfo(float).eps * np.abs(values).max(axis=0)
+    constant = np.flatnonzero(spread <= floor)
+    if values.shape[0] > 1 and constant.size:
+        j = int(constant[0])
+        raise DataError(
+            f"column {features[j]!r} is constant (every value is {values[0, j]:g}); a density along it is not defined: "
+            "leave it out"
+        )
+    if values.shape[0] == 1:
+        raise DataError("the table has a single row with weight; a mixture needs at least two")
+
+
+def _count(flags: NDArray[np.bool_], what: str) -> str:
+    n = int(flags.sum())
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def _name_rows(labels: NDArray[Any]) -> str:
+    shown = ", ".join(str(label) for label in labels[:5])
+    return f"row{'s' if len(labels) > 1 else ''} {shown}" + (", ..." if len(labels) > 5 else "")
+
+
+def _weighted_moments(values: Floats, weights: Floats | None) -> tuple[Floats, Floats]:
+    """Return means and variances of the columns, in two passes so that a large offset costs no digits."""
+    start = values[0]
+    offsets = values - start
+    mean = np.average(offsets, axis=0, weights=weights)
+    variances = np.average((offsets - mean) ** 2, axis=0, weights=weights)
+    return start + mean, variances

@@ -1,0 +1,394 @@
+"""MixtureFit: the one result type, of maximum likelihood and of a posterior alike.
+
+A point estimate is a posterior with one chain and one draw. Whoever made a fit, its parameters live in an ArviZ DataTree
+(`fit.tree`) in the user's units, relabelled, with the pointwise log-likelihood, the data and how it was made beside them;
+everything that a MixtureFit offers is derived from that tree. So a saved fit is its tree, and a loaded one can do all
+that a fresh one can, except hand out the PyMC model.
+
+Groups of the tree: ``posterior`` (weights, means, covariances), ``log_likelihood`` (the marginal one, row by row),
+``observed_data``, ``constant_data`` (row weights, centring and scaling), ``sample_stats``; for EM also ``optimization``
+(log-likelihood by iteration) and ``optima`` (the distinct optima found). `FitInfo` is kept as an attribute, in JSON.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayesgmm.data.prepare import PreparedData, read_rows
+from bayesgmm.data.scaling import Scaling
+from bayesgmm.errors import ArgumentError
+from bayesgmm.mixture import Mixture, log_sum_exp
+from bayesgmm.posterior.memberships import memberships
+from bayesgmm.structure import CovarianceStructure, as_structure
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+__all__ = ["FitInfo", "MixtureFit", "assemble"]
+
+Floats = NDArray[np.float64]
+
+#: Largest number of pointwise log-likelihoods that is kept in a tree (800 MB); beyond it the group is left out.
+MAX_POINTWISE = 10**8
+
+
+@dataclass(frozen=True)
+class FitInfo:
+    """How a fit was made.
+
+    Parameters
+    ----------
+    method : str
+        ``"em"``, or the sampler: ``"nuts"``, ...
+    structure : str
+        Code of the covariance structure, for instance ``"VVV"``.
+    n_components : int
+        Number of components, K.
+    seed : int or None
+        The seed, where it was a number.
+    settings : dict
+        What the fit was asked for: iterations, draws, priors, ... Plain JSON values.
+    diagnostics : dict
+        What came out: converged, iterations, divergences, relabelling, ... Plain JSON values.
+    versions : dict
+        Versions of the packages that made it.
+    """
+
+    method: str
+    structure: str
+    n_components: int
+    seed: int | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return the whole as JSON text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "FitInfo":
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+class MixtureFit:
+    """A fitted Gaussian mixture: one estimate, or posterior draws.
+
+    Made by `fit_em`, `fit_bayes` and `load`; not by hand.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        The result, in the user's units; any ``az.*`` function takes it as it is.
+    model : pymc.Model, optional
+        The model that was sampled, in standardised units. Not saved.
+    """
+
+    def __init__(self, tree: "xr.DataTree", model: Any = None) -> None:
+        self.tree = tree
+        self.model = model
+
+    # ---------------------------------------------------------------- what it is
+
+    @cached_property
+    def info(self) -> FitInfo:
+        """How the fit was made."""
+        return FitInfo.from_json(self.tree.attrs["bayesgmm_info"])
+
+    @property
+    def method(self) -> str:
+        """``"em"``, or the name of the sampler."""
+        return self.info.method
+
+    @property
+    def has_draws(self) -> bool:
+        """Whether this is a set of draws (True) or a single estimate (False)."""
+        sizes = self.tree["posterior"].sizes
+        return bool(sizes["chain"] * sizes["draw"] > 1)
+
+    @cached_property
+    def structure(self) -> CovarianceStructure:
+        """The covariance structure."""
+        return as_structure(self.info.structure)
+
+    @property
+    def n_components(self) -> int:
+        """Number of components, K."""
+        return self.info.n_components
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return self.mixture.features
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows that were fitted, n."""
+        return int(self.tree["observed_data"].sizes["row"])
+
+    @cached_property
+    def mixture(self) -> Mixture:
+        """The parameters, user's units: no leading dimensions for an estimate, (chain, draw) for draws."""
+        mixture = Mixture.from_dataset(self.tree["posterior"].to_dataset())
+        return mixture if self.has_draws else mixture[0, 0]
+
+    @cached_property
+    def prepared(self) -> PreparedData:
+        """The data that were fitted, user's units."""
+        observed = self.tree["observed_data"]["x"]
+        constant = self.tree["constant_data"]
+        weights = constant["sample_weight"].values if "sample_weight" in constant else None
+        return PreparedData(
+            observed.values, tuple(map(str, observed["feature"].values)), observed["row"].values, weights,
+            scale=self.info.settings.get("scale", "auto"), n_dropped=self.info.settings.get("n_dropped", 0),
+        )  # fmt: skip
+
+    @cached_property
+    def scaling(self) -> Scaling:
+        """The change of units under which the fit ran."""
+        constant = self.tree["constant_data"]
+        return Scaling(constant["shift"].values, constant["scale"].values)
+
+    # ---------------------------------------------------------------- likelihood and criteria
+
+    @cached_property
+    def log_likelihood(self) -> Any:
+        """Log-likelihood of the fitted rows, user's units: a float for an estimate, (chain, draw) for draws."""
+        if "log_likelihood" in self.tree.children:
+            totals = self.tree["log_likelihood"]["x"].sum("row").values
+        else:
+            weights = self.prepared.sample_weight
+            pointwise = self.mixture.log_density(self.prepared.values)
+            totals = pointwise.sum(axis=-1) if weights is None else pointwise @ weights
+        return totals if self.has_draws else float(np.squeeze(totals))
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of free parameters."""
+        return self.structure.n_parameters(self.n_components, len(self.features))
+
+    @property
+    def aic(self) -> float:
+        """Akaike's information criterion, -2 log L + 2 p; smaller is better (math.md, 2.4)."""
+        return -2.0 * self._point("aic") + 2.0 * self.n_parameters
+
+    @property
+    def bic(self) -> float:
+        """Bayesian information criterion, -2 log L + p log n; smaller is better (math.md, 2.4).
+
+        This is scikit-learn's sign; R's mclust reports minus this number. With row weights, n is their sum.
+        """
+        return -2.0 * self._point("bic") + self.n_parameters * float(np.log(self.prepared.effective_rows))
+
+    @property
+    def icl(self) -> float:
+        """Integrated completed likelihood, BIC plus twice the uncertainty of the allocation (math.md, 2.4)."""
+        self._point("icl")
+        largest = self.responsibilities(self.prepared).max(axis=1)
+        return self.bic - 2.0 * float(np.average(np.log(largest), weights=self.prepared.sample_weight)
+                                      * self.prepared.effective_rows)  # fmt: skip
+
+    # ---------------------------------------------------------------- how EM got there
+
+    @property
+    def optima(self) -> "pd.DataFrame":
+        """Every distinct optimum that EM found, best first: log_likelihood, times_reached, is_degenerate."""
+        found = self._em_group("optima")[["log_likelihood", "times_reached", "is_degenerate"]]
+        return found.drop_vars(["component", "feature", "feature_bis"], errors="ignore").to_dataframe().astype(
+            {"is_degenerate": bool}
+        )
+
+    @property
+    def em_trace(self) -> Floats:
+        """Log-likelihood after every iteration of the EM run that won, user's units, shape (iterations,)."""
+        return np.asarray(self._em_group("optimization")["log_likelihood"].values)
+
+    # ---------------------------------------------------------------- new and old rows
+
+    def log_density(self, X: Any = None) -> Floats:
+        """Compute the log density of rows; for draws the log of the average density, the posterior predictive.
+
+        Parameters
+        ----------
+        X : array_like or DataFrame, shape (n, D), optional
+            Rows, user's units. Default the fitted rows.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            Log densities, user's units.
+        """
+        rows = self._read(X)
+        out = np.full(len(rows), -np.inf)
+        for (_, part), log_joint in self.mixture.blocks(rows):
+            out[part] = np.logaddexp(out[part], log_sum_exp(log_sum_exp(log_joint), axis=0))
+        return out - np.log(self.mixture.n_mixtures)
+
+    def responsibilities(self, X: Any = None) -> Floats:
+        """Compute p(z = k | x); for draws its posterior mean.
+
+        Parameters
+        ----------
+        X : array_like or DataFrame, shape (n, D), optional
+            Rows, user's units. Default the fitted rows.
+
+        Returns
+        -------
+        ndarray, shape (n, K)
+            Probabilities that sum to one.
+        """
+        rows = self._read(X)
+        out = np.zeros((len(rows), self.n_components))
+        for (_, part), log_joint in self.mixture.blocks(rows):
+            out[part] += np.exp(log_joint - log_sum_exp(log_joint)[..., None]).sum(axis=0)
+        return out / self.mixture.n_mixtures
+
+    def predict(self, X: Any = None) -> NDArray[np.intp]:
+        """Return the most probable component of each row, shape (n,)."""
+        return np.asarray(self.responsibilities(X).argmax(axis=1))
+
+    def sample(self, n: int, seed: Any = None) -> tuple[Floats, NDArray[np.intp]]:
+        """Generate rows from the estimate, or from the posterior predictive; see `simulate`."""
+        if n < 1:
+            raise ArgumentError(f"n={n} rows cannot be drawn; n must be at least 1")
+        return self.mixture.sample(n, seed)
+
+    def memberships(self, X: Any = None, *, prob: float = 0.95) -> "xr.Dataset":
+        """Compute the membership of each row with its interval and its entropies.
+
+        Parameters
+        ----------
+        X : array_like or DataFrame, shape (n, D), optional
+            Rows, user's units. Default the fitted rows.
+        prob : float, default 0.95
+            Probability that the intervals hold.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``mean``, ``lower``, ``upper`` over (row, component); ``map_component``, ``map_share``, ``entropy``,
+            ``entropy_aleatoric``, ``entropy_epistemic`` over (row). For a single estimate the interval has no width and
+            the epistemic part is zero: it knows nothing of its own uncertainty.
+        """
+        if not 0 < prob < 1:
+            raise ArgumentError(f"prob={prob} must lie between 0 and 1")
+        table = read_rows(self.prepared if X is None else X, self.features)
+        return memberships(self.mixture, table.values, table.rows, prob=prob)
+
+    # ---------------------------------------------------------------- showing and saving
+
+    def summary(self, *, prob: float | None = None) -> Any:
+        """Summarise the fit; see `bayesgmm.report.summary.summarize`."""
+        from bayesgmm.report.summary import summarize
+
+        return summarize(self, prob=prob)
+
+    def save(self, path: str | Path) -> Path:
+        """Save the fit; see `bayesgmm.storage.save`."""
+        from bayesgmm.storage import save
+
+        return save(self, path)
+
+    def __repr__(self) -> str:
+        sizes = self.tree["posterior"].sizes
+        draws = f"{sizes['chain']} chains x {sizes['draw']} draws" if self.has_draws else "one estimate"
+        return (
+            f"MixtureFit({self.method}: {self.n_components} components, {self.structure}, {draws}, "
+            f"{self.n_rows} rows x {len(self.features)} columns)"
+        )
+
+    # ---------------------------------------------------------------- inner
+
+    def _read(self, X: Any) -> Floats:
+        return read_rows(self.prepared if X is None else X, self.features).values
+
+    def _em_group(self, name: str) -> "xr.Dataset":
+        if name not in self.tree.children:
+            raise ArgumentError(f"a fit by {self.method!r} has no {name}; only EM fits have")
+        return self.tree[name].to_dataset()
+
+    def _point(self, name: str) -> float:
+        if self.has_draws:
+            raise ArgumentError(f"{name} belongs to a point estimate; for draws use az.loo(fit.tree)")
+        return float(self.log_likelihood)
+
+
+def assemble(
+    mixture: Mixture,
+    prepared: PreparedData,
+    info: FitInfo,
+    scaling: Scaling,
+    *,
+    groups: Mapping[str, "xr.Dataset"] | None = None,
+    model: Any = None,
+) -> MixtureFit:
+    """Build a fit from a mixture in the user's units.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        One estimate, or draws with leading dimensions (chain, draw); user's units, relabelled.
+    prepared : PreparedData
+        The data.
+    info : FitInfo
+        How it was made.
+    scaling : Scaling
+        The change of units under which it was made.
+    groups : mapping of str to Dataset, optional
+        Further groups of the tree, such as ``sample_stats``. A ``posterior`` group adds variables to the mixture's.
+    model : pymc.Model, optional
+        The model that was sampled.
+
+    Returns
+    -------
+    MixtureFit
+        The fit.
+    """
+    import xarray as xr
+
+    posterior = mixture.to_dataset()
+    extra = dict(groups or {})
+    if "posterior" in extra:
+        posterior = posterior.merge(extra.pop("posterior"))
+    contents = {"posterior": posterior, **_data_groups(prepared, scaling), **extra}
+    pointwise = _pointwise(mixture, prepared, posterior)
+    if pointwise is not None:
+        contents["log_likelihood"] = pointwise
+    tree = xr.DataTree.from_dict(contents)
+    tree.attrs["bayesgmm_info"] = info.to_json()
+    return MixtureFit(tree, model)
+
+
+def _data_groups(prepared: PreparedData, scaling: Scaling) -> dict[str, "xr.Dataset"]:
+    import xarray as xr
+
+    coords = {"row": prepared.rows, "feature": list(prepared.features)}
+    constants: dict[str, Any] = {"shift": ("feature", scaling.shift), "scale": ("feature", scaling.scale)}
+    if prepared.sample_weight is not None:
+        constants["sample_weight"] = ("row", prepared.sample_weight)
+    return {
+        "observed_data": xr.Dataset({"x": (("row", "feature"), prepared.values)}, coords=coords),
+        "constant_data": xr.Dataset(constants, coords=coords),
+    }
+
+
+def _pointwise(mixture: Mixture, prepared: PreparedData, posterior: "xr.Dataset") -> "xr.Dataset | None":
+    """Return the weighted pointwise log-likelihood, or None where it would not fit into memory."""
+    import xarray as xr
+
+    if mixture.n_mixtures * prepared.n_rows > MAX_POINTWISE:
+        return None
+    shape = (posterior.sizes["chain"], posterior.sizes["draw"], prepared.n_rows)
+    values = mixture.log_density(prepared.values).reshape(shape)
+    if prepared.sample_weight is not None:
+        values = values * prepared.sample_weight
+    coords = {"chain": posterior["chain"], "draw": posterior["draw"], "row": prepared.rows}
+    return xr.Dataset({"x": (("chain", "draw", "row"), values)}, coords=coords)

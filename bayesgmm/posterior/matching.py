@@ -1,0 +1,148 @@
+"""Assignments between the components of two mixtures, and how sure they are.
+
+One matcher serves posterior draws, EM restarts, bootstrap replicates and comparisons. A cost matrix says what it costs to
+call component k of a mixture component j of the reference; the best permutation is found by the Hungarian method
+(`scipy.optimize.linear_sum_assignment`) and graded by its margin: how much more the second-best permutation would cost.
+A margin near zero means that the data do not say which name a component should have.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from bayesgmm.mixture import Mixture
+
+__all__ = ["Assignment", "assign", "bhattacharyya_coefficients", "hellinger_cost", "overlap_cost"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """Best permutations and how far ahead of the second-best they are.
+
+    Parameters
+    ----------
+    permutations : ndarray of int, shape (S, K)
+        Component j of the reference is component ``permutations[s, j]`` of mixture s.
+    costs : ndarray, shape (S,)
+        Total cost of the best permutation.
+    margins : ndarray, shape (S,)
+        Cost of the second-best permutation minus that of the best; infinite for a single component.
+    """
+
+    permutations: NDArray[np.intp]
+    costs: Floats
+    margins: Floats
+
+
+def assign(costs: Floats) -> Assignment:
+    """Find the best permutation for each cost matrix, and its margin (math.md, 6.2).
+
+    Parameters
+    ----------
+    costs : ndarray, shape (S, K, K)
+        ``costs[s, j, k]`` is the cost of matching reference component j with component k of mixture s.
+
+    Returns
+    -------
+    Assignment
+        Permutations, their costs and margins.
+
+    Notes
+    -----
+    The second-best permutation differs from the best in at least one pair, so it is the best of the K problems in which
+    one matched pair is forbidden: O(K^4) for each mixture.
+    """
+    n, k = costs.shape[:2]
+    permutations = np.empty((n, k), dtype=np.intp)
+    best, second = np.empty(n), np.full(n, np.inf)
+    for s in range(n):
+        rows, columns = linear_sum_assignment(costs[s])
+        permutations[s] = columns
+        best[s] = costs[s][rows, columns].sum()
+        second[s] = _second_best(costs[s], columns)
+    return Assignment(permutations, best, second - best)
+
+
+def _second_best(cost: Floats, columns: NDArray[np.intp]) -> float:
+    k = len(columns)
+    if k == 1:
+        return np.inf
+    forbidden = 1.0 + np.abs(cost).sum()
+    lowest = np.inf
+    for j in range(k):
+        changed = cost.copy()
+        changed[j, columns[j]] += forbidden
+        rows, other = linear_sum_assignment(changed)
+        lowest = min(lowest, float(cost[rows, other].sum()))
+    return lowest
+
+
+def overlap_cost(reference: Floats, responsibilities: Floats, weights: Floats | None = None) -> Floats:
+    """Compute one minus the overlap of responsibilities, component by component (math.md, 6.1).
+
+    Parameters
+    ----------
+    reference : ndarray, shape (n, K)
+        Responsibilities under the reference mixture.
+    responsibilities : ndarray, shape (S, n, K)
+        Responsibilities under each mixture of a batch.
+    weights : ndarray, shape (n,), optional
+        Weights of the rows.
+
+    Returns
+    -------
+    ndarray, shape (S, K, K)
+        Costs between 0 (all the rows of j belong to k) and 1 (none does).
+    """
+    weighted = reference if weights is None else reference * weights[:, None]
+    totals = np.maximum(weighted.sum(axis=0), np.finfo(float).tiny)
+    return np.asarray(1.0 - (weighted / totals).T @ responsibilities)
+
+
+def hellinger_cost(reference: Mixture, mixture: Mixture) -> Floats:
+    """Compute squared Hellinger distances between components (math.md, 6.3).
+
+    Parameters
+    ----------
+    reference : Mixture
+        A single mixture.
+    mixture : Mixture
+        A batch with one leading dimension S, or a single mixture.
+
+    Returns
+    -------
+    ndarray, shape (S, K, K)
+        ``1 - BC``, between 0 (equal) and 1 (apart).
+    """
+    batch = mixture.flatten()
+    return 1.0 - bhattacharyya_coefficients(
+        reference.means[None, :, None], reference.covariances[None, :, None],
+        batch.means[:, None, :], batch.covariances[:, None, :],
+    )  # fmt: skip
+
+
+def bhattacharyya_coefficients(mean_a: Floats, cov_a: Floats, mean_b: Floats, cov_b: Floats) -> Floats:
+    """Compute the overlap integral of sqrt(p q) of Gaussians (Bhattacharyya 1943; math.md, 6.3).
+
+    Parameters
+    ----------
+    mean_a, mean_b : ndarray, shape (..., D)
+        Means.
+    cov_a, cov_b : ndarray, shape (..., D, D)
+        Covariances.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        Between 0 and 1; the leading dimensions are broadcast.
+    """
+    middle = 0.5 * (cov_a + cov_b)
+    offsets = np.broadcast_to(mean_a - mean_b, (*middle.shape[:-2], mean_a.shape[-1]))
+    squares = np.einsum("...d,...d->...", offsets, np.linalg.solve(middle, offsets[..., None])[..., 0])
+    log_determinants = [np.linalg.slogdet(cov)[1] for cov in (middle, cov_a, cov_b)]
+    log_ratio = log_determinants[0] - 0.5 * (log_determinants[1] + log_determinants[2])
+    return np.asarray(np.exp(-0.125 * squares - 0.5 * log_ratio))
