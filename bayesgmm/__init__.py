@@ -1,0 +1,117 @@
+"""Gaussian mixtures fitted twice from the same data, by EM and as a PyMC posterior, and compared.
+
+Importing this package loads neither PyMC nor matplotlib: every public name is loaded when it is first used.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bayesgmm.bayes import Priors, build_model, fit_bayes
+    from bayesgmm.compare import Comparison, compare
+    from bayesgmm.data import DATASETS, PreparedData, load_dataset, prepare
+    from bayesgmm.em.fit import fit_em
+    from bayesgmm.errors import (
+        ArgumentError,
+        BayesGMMError,
+        BayesGMMWarning,
+        ComparisonError,
+        ConvergenceWarning,
+        DataError,
+        DataWarning,
+        DegenerateFitWarning,
+        FileFormatError,
+        FitError,
+        LabelWarning,
+        SamplingWarning,
+    )
+    from bayesgmm.fit import MixtureFit
+    from bayesgmm.mixture import Mixture, simulate
+    from bayesgmm.plots import (
+        plot_comparison,
+        plot_components,
+        plot_density,
+        plot_memberships,
+        plot_pairs,
+        plot_trace,
+    )
+    from bayesgmm.posterior import Relabelling, relabel
+    from bayesgmm.report import report
+    from bayesgmm.storage import load
+    from bayesgmm.structure import STRUCTURES, CovarianceStructure
+
+_HOMES = {
+    "bayesgmm.bayes": ("Priors", "build_model", "fit_bayes"),
+    "bayesgmm.compare": ("Comparison", "compare"),
+    "bayesgmm.data": ("DATASETS", "PreparedData", "load_dataset", "prepare"),
+    "bayesgmm.em.fit": ("fit_em",),
+    "bayesgmm.errors": (
+        "ArgumentError", "BayesGMMError", "BayesGMMWarning", "ComparisonError", "ConvergenceWarning", "DataError",
+        "DataWarning", "DegenerateFitWarning", "FileFormatError", "FitError", "LabelWarning", "SamplingWarning",
+    ),
+    "bayesgmm.fit": ("MixtureFit",),
+    "bayesgmm.mixture": ("Mixture", "simulate"),
+    "bayesgmm.plots": (
+        "plot_comparison", "plot_components", "plot_density", "plot_memberships", "plot_pairs", "plot_trace",
+    ),
+    "bayesgmm.posterior": ("Relabelling", "relabel"),
+    "bayesgmm.report": ("report",),
+    "bayesgmm.storage": ("load",),
+    "bayesgmm.structure": ("STRUCTURES", "CovarianceStructure"),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "DATASETS",
+    "STRUCTURES",
+    "ArgumentError",
+    "BayesGMMError",
+    "BayesGMMWarning",
+    "Comparison",
+    "ComparisonError",
+    "ConvergenceWarning",
+    "CovarianceStructure",
+    "DataError",
+    "DataWarning",
+    "DegenerateFitWarning",
+    "FileFormatError",
+    "FitError",
+    "LabelWarning",
+    "Mixture",
+    "MixtureFit",
+    "PreparedData",
+    "Priors",
+    "Relabelling",
+    "SamplingWarning",
+    "build_model",
+    "compare",
+    "fit_bayes",
+    "fit_em",
+    "load",
+    "load_dataset",
+    "plot_comparison",
+    "plot_components",
+    "plot_density",
+    "plot_memberships",
+    "plot_pairs",
+    "plot_trace",
+    "prepare",
+    "relabel",
+    "report",
+    "simulate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("bayesgmm")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'bayesgmm' has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
