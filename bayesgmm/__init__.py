@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bayesgmm.bayes import Priors, build_model, fit_bayes
-    from bayesgmm.compare import Comparison, compare
+    from bayesgmm.comparison import Comparison, compare
     from bayesgmm.data import DATASETS, PreparedData, load_dataset, prepare
     from bayesgmm.em.fit import fit_em
     from bayesgmm.errors import (
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "bayesgmm.bayes": ("Priors", "build_model", "fit_bayes"),
-    "bayesgmm.compare": ("Comparison", "compare"),
+    "bayesgmm.comparison": ("Comparison", "compare"),
     "bayesgmm.data": ("DATASETS", "PreparedData", "load_dataset", "prepare"),
     "bayesgmm.em.fit": ("fit_em",),
     "bayesgmm.errors": (

@@ -1,8 +1,8 @@
 """The exceptions and warnings of bayesgmm, one small tree.
 
 Every exception is a :class:`BayesGMMError` and also the built-in exception that a caller would expect, so that both
-``except bayesgmm.BayesGMMError`` and ``except ValueError`` work. A message says what is wrong in the user's own name for
-it, with the value found, what was expected, and what to do.
+``except bayesgmm.BayesGMMError`` and ``except ValueError`` work. A message says what is wrong in the user's own name
+for it, with the value found, what was expected, and what to do.
 """
 
 __all__ = [

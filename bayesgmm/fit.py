@@ -1,9 +1,9 @@
 """MixtureFit: the one result type, of maximum likelihood and of a posterior alike.
 
-A point estimate is a posterior with one chain and one draw. Whoever made a fit, its parameters live in an ArviZ DataTree
-(`fit.tree`) in the user's units, relabelled, with the pointwise log-likelihood, the data and how it was made beside them;
-everything that a MixtureFit offers is derived from that tree. So a saved fit is its tree, and a loaded one can do all
-that a fresh one can, except hand out the PyMC model.
+A point estimate is a posterior with one chain and one draw. Whoever made a fit, its parameters live in an ArviZ
+DataTree (`fit.tree`) in the user's units, relabelled, with the pointwise log-likelihood, the data and how it was made
+beside them; everything that a MixtureFit offers is derived from that tree. So a saved fit is its tree, and a loaded one
+can do all that a fresh one can, except hand out the PyMC model.
 
 Groups of the tree: ``posterior`` (weights, means, covariances), ``log_likelihood`` (the marginal one, row by row),
 ``observed_data``, ``constant_data`` (row weights, centring and scaling), ``sample_stats``; for EM also ``optimization``
@@ -143,8 +143,8 @@ class MixtureFit:
     @cached_property
     def prepared(self) -> PreparedData:
         """The data that were fitted, user's units."""
-        observed = self.tree["observed_data"]["x"]
-        constant = self.tree["constant_data"]
+        observed = self.tree["observed_data"].to_dataset()["x"]
+        constant = self.tree["constant_data"].to_dataset()
         weights = constant["sample_weight"].values if "sample_weight" in constant else None
         return PreparedData(
             observed.values, tuple(map(str, observed["feature"].values)), observed["row"].values, weights,
@@ -154,7 +154,7 @@ class MixtureFit:
     @cached_property
     def scaling(self) -> Scaling:
         """The change of units under which the fit ran."""
-        constant = self.tree["constant_data"]
+        constant = self.tree["constant_data"].to_dataset()
         return Scaling(constant["shift"].values, constant["scale"].values)
 
     # ---------------------------------------------------------------- likelihood and criteria
@@ -163,11 +163,9 @@ class MixtureFit:
     def log_likelihood(self) -> Any:
         """Log-likelihood of the fitted rows, user's units: a float for an estimate, (chain, draw) for draws."""
         if "log_likelihood" in self.tree.children:
-            totals = self.tree["log_likelihood"]["x"].sum("row").values
+            totals = self.tree["log_likelihood"].to_dataset()["x"].sum("row").values
         else:
-            weights = self.prepared.sample_weight
-            pointwise = self.mixture.log_density(self.prepared.values)
-            totals = pointwise.sum(axis=-1) if weights is None else pointwise @ weights
+            totals = self._summed_log_density()
         return totals if self.has_draws else float(np.squeeze(totals))
 
     @property
@@ -192,9 +190,10 @@ class MixtureFit:
     def icl(self) -> float:
         """Integrated completed likelihood, BIC plus twice the uncertainty of the allocation (math.md, 2.4)."""
         self._point("icl")
-        largest = self.responsibilities(self.prepared).max(axis=1)
-        return self.bic - 2.0 * float(np.average(np.log(largest), weights=self.prepared.sample_weight)
-                                      * self.prepared.effective_rows)  # fmt: skip
+        prepared = self.prepared
+        certainty = np.log(self.responsibilities(prepared).max(axis=1))
+        weighted = certainty if prepared.sample_weight is None else certainty * prepared.sample_weight
+        return self.bic - 2.0 * float(weighted.sum())
 
     # ---------------------------------------------------------------- how EM got there
 
@@ -202,8 +201,10 @@ class MixtureFit:
     def optima(self) -> "pd.DataFrame":
         """Every distinct optimum that EM found, best first: log_likelihood, times_reached, is_degenerate."""
         found = self._em_group("optima")[["log_likelihood", "times_reached", "is_degenerate"]]
-        return found.drop_vars(["component", "feature", "feature_bis"], errors="ignore").to_dataframe().astype(
-            {"is_degenerate": bool}
+        return (
+            found.drop_vars(["component", "feature", "feature_bis"], errors="ignore")
+            .to_dataframe()
+            .astype({"is_degenerate": bool})
         )
 
     @property
@@ -257,8 +258,6 @@ class MixtureFit:
 
     def sample(self, n: int, seed: Any = None) -> tuple[Floats, NDArray[np.intp]]:
         """Generate rows from the estimate, or from the posterior predictive; see `simulate`."""
-        if n < 1:
-            raise ArgumentError(f"n={n} rows cannot be drawn; n must be at least 1")
         return self.mixture.sample(n, seed)
 
     def memberships(self, X: Any = None, *, prob: float = 0.95) -> "xr.Dataset":
@@ -306,6 +305,15 @@ class MixtureFit:
         )
 
     # ---------------------------------------------------------------- inner
+
+    def _summed_log_density(self) -> Floats:
+        """Sum without holding draws x rows, which is too much where the tree has no pointwise log-likelihood."""
+        prepared = self.prepared
+        weights = np.ones(prepared.n_rows) if prepared.sample_weight is None else prepared.sample_weight
+        totals = np.zeros(self.mixture.n_mixtures)
+        for (batch, part), log_joint in self.mixture.blocks(prepared.values):
+            totals[batch] += log_sum_exp(log_joint) @ weights[part]
+        return totals.reshape(self.mixture.batch_shape)
 
     def _read(self, X: Any) -> Floats:
         return read_rows(self.prepared if X is None else X, self.features).values

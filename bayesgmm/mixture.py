@@ -1,12 +1,12 @@
 """A Gaussian mixture as a value: weights, means and covariances, with any number of leading (batch) dimensions.
 
-This is the one thing that the rest of the package passes around. An EM estimate has no leading dimensions, restarts have
-one, posterior draws have two (chain, draw); every density below broadcasts over them, so that one routine serves the
-estimate, the draws, the plots and the tests. A mixture that is permuted, rescaled, marginalised or conditioned is a
+This is the one thing that the rest of the package passes around. An EM estimate has no leading dimensions, restarts
+have one, posterior draws have two (chain, draw); every density below broadcasts over them, so that one routine serves
+the estimate, the draws, the plots and the tests. A mixture that is permuted, rescaled, marginalised or conditioned is a
 mixture again.
 
-Owned here: densities, responsibilities, sampling, moments, marginals and conditionals, and the pair of converters to and
-from xarray. Not owned: fitting, units (a mixture does not know whether it is standardised), matching of labels.
+Owned here: densities, responsibilities, sampling, moments, marginals and conditionals, and the pair of converters to
+and from xarray. Not owned: fitting, units (a mixture does not know whether it is standardised), matching of labels.
 
 Work arrays are cut into blocks of about `BLOCK` numbers: draws x rows x components x features is never held at once.
 """
@@ -66,8 +66,8 @@ class Mixture:
     Raises
     ------
     ArgumentError
-        When shapes do not fit together, a number is not finite, weights do not sum to one, or (on first use of a
-        density) a covariance is not positive definite.
+        When shapes do not fit together, a number is not finite, weights do not sum to one, a covariance is not
+        symmetric, or (on first use of a density) a covariance is not positive definite.
 
     Examples
     --------
@@ -88,6 +88,7 @@ class Mixture:
         object.__setattr__(self, "features", _feature_names(self.features, self.means))
         _check_shapes(self)
         _check_weights(self.weights)
+        _check_symmetric(self.covariances)
 
     # ---------------------------------------------------------------- sizes
 
@@ -249,15 +250,26 @@ class Mixture:
             Rows, in the units of the mixture.
         labels : ndarray of int, shape (n,)
             The component that each row came from.
+
+        Raises
+        ------
+        ArgumentError
+            When `n` is not a positive whole number.
         """
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+            raise ArgumentError(f"n={n!r} rows cannot be drawn; n must be a whole number, at least 1")
         rng = np.random.default_rng(seed)
         k, d = self.n_components, self.n_features
         which = rng.integers(self.n_mixtures, size=n)
         cumulative = np.cumsum(self.weights.reshape(-1, k), axis=-1)[which]
         labels = np.minimum((rng.random((n, 1)) * cumulative[:, -1:] >= cumulative).sum(axis=1), k - 1)
-        chols = self.cholesky.reshape(-1, k, d, d)[which, labels]
-        noise = np.einsum("nde,ne->nd", chols, rng.standard_normal((n, d)))
-        return self.means.reshape(-1, k, d)[which, labels] + noise, labels
+        X = rng.standard_normal((n, d))
+        means, chols = self.means.reshape(-1, k, d), self.cholesky.reshape(-1, k, d, d)
+        step = max(1, BLOCK // (d * d))
+        for part in (slice(i, i + step) for i in range(0, n, step)):
+            origin = which[part], labels[part]
+            X[part] = means[origin] + np.einsum("nde,ne->nd", chols[origin], X[part])
+        return X, labels
 
     # ---------------------------------------------------------------- mixtures from mixtures
 
@@ -266,11 +278,11 @@ class Mixture:
         if not self.batch_shape:
             raise ArgumentError("this is a single mixture; there are no leading dimensions to index")
         chosen = index if isinstance(index, tuple) else (index,)
-        if Ellipsis in [item for item in chosen if not isinstance(item, np.ndarray)] or len(chosen) > len(self.batch_shape):
+        if Ellipsis in [item for item in chosen if not isinstance(item, np.ndarray)] or len(chosen) > len(
+            self.batch_shape
+        ):
             raise ArgumentError(f"the index must select from the leading dimensions {self.batch_shape}")
-        return replace(
-            self, weights=self.weights[index], means=self.means[index], covariances=self.covariances[index]
-        )
+        return replace(self, weights=self.weights[index], means=self.means[index], covariances=self.covariances[index])
 
     def flatten(self) -> "Mixture":
         """Return the same mixtures with all leading dimensions merged into one."""
@@ -292,7 +304,9 @@ class Mixture:
         """
         order = np.broadcast_to(np.asarray(permutations, dtype=np.intp), self.weights.shape)
         if not np.array_equal(np.sort(order, axis=-1), np.broadcast_to(np.arange(self.n_components), order.shape)):
-            raise ArgumentError(f"each row of permutations must hold every number from 0 to {self.n_components - 1} once")
+            raise ArgumentError(
+                f"each row of permutations must hold every number from 0 to {self.n_components - 1} once"
+            )
         return replace(
             self,
             weights=np.take_along_axis(self.weights, order, axis=-1),
@@ -310,9 +324,11 @@ class Mixture:
         Parameters
         ----------
         scale, shift : array_like, shape (D,)
-            Positive factors and offsets of the columns.
+            Positive factors and offsets of the columns; a single number serves all columns.
         """
-        scale, shift = np.asarray(scale, dtype=float), np.asarray(shift, dtype=float)
+        scale, shift = self._for_columns("scale", scale), self._for_columns("shift", shift)
+        if np.any(scale <= 0):
+            raise ArgumentError(f"scale must be positive; the smallest is {scale.min():g}")
         return replace(
             self,
             means=self.means * scale + shift,
@@ -350,7 +366,7 @@ class Mixture:
         free = [j for j in range(self.n_features) if j not in fixed]
         if not fixed or not free:
             raise ArgumentError(f"condition on at least one and not on all of the columns {', '.join(self.features)}")
-        values = np.array([[float(given[self.features[j]]) for j in fixed]])
+        values = np.array([[_number(name, given[name]) for name in given]])
         weights = self.marginal([self.features[j] for j in fixed]).responsibilities(values)[..., 0, :]
         cross = self.covariances[..., free, :][..., fixed]
         slopes = np.swapaxes(
@@ -410,6 +426,12 @@ class Mixture:
             raise ArgumentError(f"X has shape {rows.shape}; this mixture needs (n, {self.n_features}): {self.features}")
         return rows
 
+    def _for_columns(self, name: str, values: ArrayLike) -> Floats:
+        array = np.asarray(values, dtype=np.float64)
+        if array.shape not in {(), (self.n_features,)} or not np.all(np.isfinite(array)):
+            raise ArgumentError(f"{name} must be {self.n_features} finite numbers, one for each of {self.features}")
+        return np.broadcast_to(array, (self.n_features,))
+
     def _feature_positions(self, names: Sequence[str]) -> list[int]:
         wanted = [names] if isinstance(names, str) else list(names)
         unknown = [name for name in wanted if name not in self.features]
@@ -449,17 +471,30 @@ def simulate(mixture: Mixture, n: int, seed: Any = None) -> tuple[Floats, NDArra
     >>> X.shape, labels.shape
     ((100, 1), (100,))
     """
-    if n < 1:
-        raise ArgumentError(f"n={n} rows cannot be drawn; n must be at least 1")
     return mixture.sample(n, seed)
 
 
 def _read_only(name: str, values: ArrayLike) -> Floats:
-    array = np.array(values, dtype=np.float64, order="C")
+    try:
+        array = np.array(values, dtype=np.float64, order="C")
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"{name} of a mixture must be an array of numbers: {error}") from None
     if not np.all(np.isfinite(array)):
-        raise ArgumentError(f"{name} of a mixture must be finite; found {int(np.sum(~np.isfinite(array)))} that are not")
+        raise ArgumentError(
+            f"{name} of a mixture must be finite; found {int(np.sum(~np.isfinite(array)))} that are not"
+        )
     array.setflags(write=False)
     return array
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if not np.isfinite(number):
+        raise ArgumentError(f"column {name!r} is fixed at {value!r}; it needs a finite number")
+    return number
 
 
 def _feature_names(features: Sequence[str], means: Floats) -> tuple[str, ...]:
@@ -488,6 +523,14 @@ def _check_weights(weights: Floats) -> None:
     worst = float(np.max(np.abs(weights.sum(axis=-1) - 1.0), initial=0.0))
     if worst > 1e-6:
         raise ArgumentError(f"weights must sum to one; the sum is off by {worst:g}")
+
+
+def _check_symmetric(covariances: Floats) -> None:
+    # A Cholesky factor reads one triangle only: two that differ would give densities and marginals that disagree.
+    sds = np.sqrt(np.abs(np.diagonal(covariances, axis1=-2, axis2=-1)))
+    gaps = np.abs(covariances - np.swapaxes(covariances, -1, -2))
+    if np.any(gaps > 1e-6 * sds[..., :, None] * sds[..., None, :]):
+        raise ArgumentError(f"covariances must be symmetric; two mirrored entries differ by {gaps.max():g}")
 
 
 def _squared_distances(rows: Floats, means: Floats, whitening: Floats) -> Floats:

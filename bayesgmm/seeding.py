@@ -1,7 +1,7 @@
 """Seeds: whatever a user calls a seed, one generator and one recorded number come of it.
 
-NumPy's new generators, scikit-learn's RandomState and plain integers are all accepted and converted once. Without a seed
-one is drawn and recorded, so that every fit can be repeated.
+NumPy's new generators, scikit-learn's RandomState and plain integers are all accepted and converted once. Without a
+seed one is drawn and recorded, so that every fit can be repeated.
 """
 
 from typing import Any

@@ -29,16 +29,25 @@ class CovarianceStructure:
         Shape the identity (spheres), equal, or variable.
     orientation : {"I", "E", "V"}
         Axes along the coordinate axes, equal, or variable.
+
+    Raises
+    ------
+    ArgumentError
+        When the letters are not one of the fourteen structures; spheres, for instance, have no axes.
     """
 
     volume: str
     shape: str
     orientation: str
 
+    def __post_init__(self) -> None:
+        if self.code not in _CODES:
+            raise ArgumentError(f"there is no covariance structure {self.code!r}; use one of {', '.join(_CODES)}")
+
     @property
     def code(self) -> str:
         """The three letters, for instance ``"VVV"``."""
-        return self.volume + self.shape + self.orientation
+        return f"{self.volume}{self.shape}{self.orientation}"
 
     @property
     def name(self) -> str:
@@ -64,9 +73,9 @@ class CovarianceStructure:
     def is_scale_equivariant(self) -> bool:
         """Whether rescaling single columns maps the model onto itself.
 
-        True where the covariances are diagonal but not spherical, and where shape and orientation are both equal or both
-        variable. For the others (spheres; axes shared while shapes vary; shapes shared while axes vary) a change of the
-        unit of one column changes what the model says.
+        True where the covariances are diagonal but not spherical, and where shape and orientation are both equal or
+        both variable. For the others (spheres; axes shared while shapes vary; shapes shared while axes vary) a change
+        of the unit of one column changes what the model says.
         """
         if self.is_spherical:
             return False
@@ -139,7 +148,7 @@ def as_structure(structure: str | CovarianceStructure, n_features: int | None = 
         found = structure
     else:
         names = _BY_NAME | _ONE_DIMENSION if n_features in (1, None) else _BY_NAME
-        if structure not in names:
+        if not isinstance(structure, str) or structure not in names:
             raise ArgumentError(
                 f"structure={structure!r} is not known; use one of {', '.join(_COMMON_NAMES.values())} "
                 f"or one of mclust's codes {', '.join(_CODES)}"

@@ -2,8 +2,8 @@
 
 PyMC compiles log density and gradient into one numba function, which PyTensor keeps on disk: a second process has it in
 well under a second, where compiling a model anew for each process takes 5 to 40 s. That function is used directly here,
-with the interpreter lock released, so that chains in threads run side by side. It has no state of its own: what it needs
-is passed in, so any number of threads may call it at once.
+with the interpreter lock released, so that chains in threads run side by side. It has no state of its own: what it
+needs is passed in, so any number of threads may call it at once.
 """
 
 import types
@@ -81,7 +81,7 @@ def unconstrained_density(model: pm.Model, values: Mapping[str, Any]) -> Unconst
         warnings.simplefilter("always")
         function = model.logp_dlogp_function(ravel_inputs=True, initial_point=point)
     function.set_extra_values({})
-    density = _stateless(function._pytensor_function)
+    density = _stateless(function._pytensor_function)  # noqa: SLF001 (ValueGradFunction has no public way to it)
     # An operation that numba cannot compile runs in Python and keeps state: then one chain at a time.
     calls_python = any("object mode" in str(warning.message) for warning in caught)
     turn: AbstractContextManager[Any] = Lock() if calls_python else nullcontext()
@@ -106,9 +106,7 @@ def _expander(model: pm.Model, point: Mapping[str, Any]) -> Callable[[Floats], d
 
     def expand(vectors: Floats) -> dict[str, Floats]:
         rows = [constrain(np.ascontiguousarray(vector)) for vector in vectors]
-        return {
-            variable.name: np.stack([np.asarray(row[j]) for row in rows]) for j, variable in enumerate(variables)
-        }
+        return {variable.name: np.stack([np.asarray(row[j]) for row in rows]) for j, variable in enumerate(variables)}
 
     return expand
 
@@ -116,7 +114,8 @@ def _expander(model: pm.Model, point: Mapping[str, Any]) -> Callable[[Floats], d
 def _stateless(function: Any) -> Callable[..., Any]:
     """Return the compiled code of a PyTensor function as a plain function of its first argument.
 
-    The code object is compiled once more under a cache key of its own, with the interpreter lock released while it runs.
+    The code object is compiled once more under a cache key of its own, with the interpreter lock released while it
+    runs.
     """
     jitted = function.vm.jit_fn
     source = jitted.py_func

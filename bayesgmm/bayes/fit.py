@@ -74,7 +74,7 @@ def fit_bayes(
         An EM fit of the same rows: where chains start, and what components are called. Default: `fit_em` is called.
     model : pymc.Model, optional
         Made by `build_model` from the same data and changed as you like; it must keep variables named ``weights``,
-        ``means`` and ``covariances``. `priors` is then not used.
+        ``means`` and ``covariances``. Not together with `priors`.
     sampler : {"nuts"} or callable, default "nuts"
         "nuts": nutpie where every variable is continuous, PyMC's own NUTS otherwise. A callable is called as
         ``sampler(model, draws=, tune=, chains=, random_seed=, **options)`` and returns a DataTree with a posterior.
@@ -121,27 +121,25 @@ def fit_bayes(
     number = recorded_seed(seed)
     scaling = prepared.scaling(chosen)
     reference = _reference(em, prepared, n_components, chosen, number)
+    prior_words = _describe_priors(priors, model, prepared, chosen, n_components)
     if model is None:
         model = build_model(prepared, n_components, chosen, priors)
     _check_model(model)
     begun = time.perf_counter()
     chain_seed = int(as_generator(number, purpose=1).integers(2**31))
-    settings = {"draws": int(draws), "tune": int(tune), "chains": int(chains), "seed": chain_seed}
+    plan = {"draws": int(draws), "tune": int(tune), "chains": int(chains), "seed": chain_seed}
     start = start_values(model, chosen, scaling.mixture_to_standard(reference.mixture))
-    groups = _sample(sampler, model, start, settings, progress, options)
+    groups = _sample(sampler, model, start, plan, progress, options)
     seconds = time.perf_counter() - begun
     draws_user = _to_user(groups["posterior"], scaling, prepared)
     matched = relabel(draws_user, prepared.values, reference=reference.mixture, sample_weight=prepared.sample_weight)
     groups["posterior"] = _relabelled_extras(groups["posterior"], matched)
     diagnostics = {"seconds": seconds, **_diagnose(matched, groups, chosen)}
-    settings |= {
-        "priors": (priors or Priors()).to_dict(), "sampler": sampler if isinstance(sampler, str) else "callable",
-        "scale": prepared.scale, "n_dropped": prepared.n_dropped,
-        "priors_in_words": (priors or Priors()).resolve(prepared, chosen, n_components).describe(),
-    }  # fmt: skip
+    method = sampler if isinstance(sampler, str) else "callable"
+    settings = {**plan, **prior_words, "sampler": method, "scale": prepared.scale, "n_dropped": prepared.n_dropped}
     _warn(diagnostics)
     info = FitInfo(
-        sampler if isinstance(sampler, str) else "callable", chosen.code, int(n_components), number, settings,
+        method, chosen.code, int(n_components), number, settings,
         diagnostics, {name: version(name) for name in ("bayesgmm", "pymc", "arviz", "nutpie", "numpy")},
     )  # fmt: skip
     return assemble(matched.mixture, prepared, info, scaling, groups=groups, model=model)
@@ -157,6 +155,18 @@ def _check_settings(draws: int, tune: int, chains: int, options: Mapping[str, An
     accept = options.get("target_accept", 0.8)
     if not 0 < accept < 1:
         raise ArgumentError(f"target_accept={accept!r} must lie between 0 and 1")
+
+
+def _describe_priors(
+    priors: Priors | None, model: pm.Model | None, prepared: PreparedData, structure: CovarianceStructure, k: int
+) -> dict[str, Any]:
+    """Return the priors for the record: as data, and in words."""
+    if model is not None:
+        if priors is not None:
+            raise ArgumentError("pass priors or model, not both: a model has its priors already")
+        return {"priors": None, "priors_in_words": "those of the model that was given"}
+    given = priors or Priors()
+    return {"priors": given.to_dict(), "priors_in_words": given.resolve(prepared, structure, k).describe()}
 
 
 def _check_model(model: pm.Model) -> None:
@@ -183,22 +193,22 @@ def _reference(
 
 
 def _sample(
-    sampler: str | Callable[..., Any], model: pm.Model, start: Mapping[str, Any], settings: Mapping[str, int],
+    sampler: str | Callable[..., Any], model: pm.Model, start: Mapping[str, Any], plan: Mapping[str, int],
     progress: bool, options: Mapping[str, Any],
 ) -> dict[str, xr.Dataset]:  # fmt: skip
     if sampler == "nuts":
-        return sample_nuts(model, start=start, progress=progress, **settings, **options)
+        return sample_nuts(model, start=start, progress=progress, **plan, **options)
     if not callable(sampler):
         raise ArgumentError(f"sampler={sampler!r} is not known; use 'nuts' or a callable")
-    plan = {name: value for name, value in settings.items() if name != "seed"}
+    counts = {name: plan[name] for name in ("draws", "tune", "chains")}
     with model:
-        tree = sampler(model, random_seed=settings["seed"], **plan, **options)
+        tree = sampler(model, random_seed=plan["seed"], **counts, **options)
     return {name: tree[name].to_dataset() for name in ("posterior", "sample_stats") if name in tree.children}
 
 
 def _to_user(posterior: xr.Dataset, scaling: Scaling, prepared: PreparedData) -> Mixture:
-    arrays = [posterior[name].transpose("chain", "draw", ...).values for name in _OWN_VARIABLES]
-    return scaling.mixture_to_user(Mixture(*arrays, prepared.features))
+    weights, means, covariances = (posterior[name].transpose("chain", "draw", ...).values for name in _OWN_VARIABLES)
+    return scaling.mixture_to_user(Mixture(weights, means, covariances, prepared.features))
 
 
 def _relabelled_extras(posterior: xr.Dataset, matched: Relabelling) -> xr.Dataset:
@@ -238,17 +248,21 @@ def _diagnose(matched: Relabelling, groups: Mapping[str, xr.Dataset], structure:
 
 def _warn(diagnostics: Mapping[str, Any]) -> None:
     if diagnostics["divergences"]:
-        message = f"{diagnostics['divergences']} divergences: parts of the posterior were not explored; raise target_accept"
+        message = (
+            f"{diagnostics['divergences']} divergences: parts of the posterior were not explored; raise target_accept"
+        )
         warnings.warn(message, SamplingWarning, stacklevel=3)
     if diagnostics["chains"] > 1 and not diagnostics["max_r_hat"] <= _BAD_R_HAT:
-        message = f"the chains disagree: the largest R-hat is {diagnostics['max_r_hat']:.3f}; sample longer (tune, draws)"
+        message = (
+            f"the chains disagree: the largest R-hat is {diagnostics['max_r_hat']:.3f}; sample longer (tune, draws)"
+        )
         warnings.warn(message, SamplingWarning, stacklevel=3)
     elif diagnostics["min_ess"] < _FEW_DRAWS:
         message = f"only {diagnostics['min_ess']:.0f} effective draws of one parameter; sample longer (draws)"
         warnings.warn(message, SamplingWarning, stacklevel=3)
     if diagnostics["labels_are_doubtful"]:
         message = (
-            f"components cannot be told apart in {diagnostics['ambiguous_share']:.0%} of the draws; do not read component "
-            "by component: use densities and memberships, or fewer components"
+            f"components cannot be told apart in {diagnostics['ambiguous_share']:.0%} of the draws; do not read "
+            "component by component: use densities and memberships, or fewer components"
         )
         warnings.warn(message, LabelWarning, stacklevel=3)

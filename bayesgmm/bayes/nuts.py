@@ -79,7 +79,13 @@ def sample_nuts(
 
 
 def _by_nutpie(
-    density: UnconstrainedDensity, draws: int, tune: int, chains: int, seed: int, progress: bool, options: dict[str, Any]
+    density: UnconstrainedDensity,
+    draws: int,
+    tune: int,
+    chains: int,
+    seed: int,
+    progress: bool,
+    options: dict[str, Any],
 ) -> Any:
     import nutpie
     from nutpie.compiled_pyfunc import from_pyfunc

@@ -6,7 +6,8 @@ conjugate and is integrated out (math.md, 4.3):
     p(Lambda_1..K) = const * prod_k |Lambda_k|^((nu - p - 1) / 2) * |S^-1 + sum_k Lambda_k|^(-(nu0 + K nu) / 2),
 
 which spares the sampler p (p + 1) / 2 coordinates that are strongly tied to the precisions. Diagonal structures are the
-same density with p = 1 for every column; so one formula serves all structures, over "blocks" (columns, or the one matrix).
+same density with p = 1 for every column; so one formula serves all structures, over "blocks" (columns, or the one
+matrix).
 
 This falls only like a power when one precision grows while C shrinks with it. Rows that tie in a column (rounded data)
 raise the likelihood of such a spike by a power too, and with enough of them the posterior would be improper (math.md,
@@ -171,7 +172,7 @@ def _matrix_random(
     dof: Any, scale_dof: Any, rate: Any, guard: Any, rng: Any = None, size: Any = None
 ) -> NDArray[np.float64]:
     while True:
-        scale = np.atleast_2d(wishart.rvs(scale_dof, np.linalg.inv(rate), random_state=rng))
+        scale = np.atleast_2d(wishart.rvs(float(scale_dof), np.linalg.inv(rate), random_state=rng))
         inverse = np.linalg.inv(scale)
         found = np.stack([np.atleast_2d(wishart.rvs(nu, inverse, random_state=rng)) for nu in dof])
         if _is_kept(np.sum(guard * np.diagonal(found, axis1=-2, axis2=-1)), rng):

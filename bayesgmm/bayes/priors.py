@@ -1,11 +1,13 @@
 """Priors as data: what is believed before the data are seen, in the user's units.
 
 A `Priors` says nothing about PyMC. Its defaults depend on the data through the range of each column only (Richardson &
-Green 1997; Stephens 1997; Fruehwirth-Schnatter 2006), and forbid spikes, also where values tie (precisions.py). `Priors.resolve` fills in the defaults, `ResolvedPriors.describe` says them in words.
+Green 1997; Stephens 1997; Fruehwirth-Schnatter 2006), and forbid spikes, also where values tie (precisions.py).
+`Priors.resolve` fills in the defaults, `ResolvedPriors.describe` says them in words.
 
 The model (math.md, 4.1 to 4.4): weights ~ Dirichlet(concentration); means ~ Normal(mean_location, mean_sd) column by
-column; precisions Lambda_k ~ Wishart(dof, C^-1) given a scale matrix C that the components share, C ~ Wishart(scale_dof,
-S) with S such that the expected covariance has the standard deviations `within_sd`. C is integrated out. A last factor rules out standard deviations far below `smallest_sd`.
+column; precisions Lambda_k ~ Wishart(dof, C^-1) given a scale matrix C that the components share, C ~
+Wishart(scale_dof, S) with S such that the expected covariance has the standard deviations `within_sd`. C is integrated
+out. A last factor rules out standard deviations far below `smallest_sd`.
 """
 
 from collections.abc import Sequence
@@ -40,8 +42,8 @@ class Priors:
         Guess of the standard deviations within a component, user's units. Default a fraction of each column's range,
         sqrt((p + 4) / 300) with p = D for full and tied covariances and 1 for the others: 13 % to 20 %.
     smallest_sd : float, default 0.01
-        Fraction of `within_sd` far below which no standard deviation is believed, dimensionless: the prior density at it
-        is lower by half a nat, at a tenth of it by 50.
+        Fraction of `within_sd` far below which no standard deviation is believed, dimensionless: the prior density at
+        it is lower by half a nat, at a tenth of it by 50.
     dof : float, optional
         Degrees of freedom of a component's precision, dimensionless, above p + 1; larger means that the components'
         covariances are more alike. Default p + 4.

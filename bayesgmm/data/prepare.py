@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bayesgmm.data.scaling import Scaling
-from bayesgmm.data.tables import Table, read_table
+from bayesgmm.data.tables import Table, as_floats, column_names, read_table
 from bayesgmm.errors import ArgumentError, DataError
+from bayesgmm.mixture import default_features
 from bayesgmm.structure import CovarianceStructure
 
 __all__ = ["PreparedData", "prepare", "read_rows"]
@@ -97,10 +98,11 @@ class PreparedData:
                 f"{len(used)} rows cannot support n_components={n_components}; "
                 "use more rows or fewer components (at least one more row than components)"
             )
-        n_distinct = len(np.unique(used, axis=0))
-        if n_distinct <= n_components and n_components > 1:
+        if n_components > 1 and _has_few_distinct_rows(used, n_components):
+            n_distinct = len(np.unique(used, axis=0))
             raise DataError(
-                f"the table has {n_distinct} distinct rows, too few for n_components={n_components}; use fewer components"
+                f"the table has {n_distinct} distinct rows, too few for n_components={n_components}; "
+                "use fewer components"
             )
 
     def __repr__(self) -> str:
@@ -157,7 +159,9 @@ def prepare(
     if isinstance(table, PreparedData):
         if columns is None and sample_weight is None and scale == "auto" and missing == "error":
             return table
-        raise ArgumentError("the data are prepared already; pass columns, scale, missing and weights to the first prepare()")
+        raise ArgumentError(
+            "the data are prepared already; pass columns, scale, missing and weights to the first prepare()"
+        )
     found = read_table(table, columns)
     if found.values.shape[0] == 0:
         raise DataError("the table has no rows")
@@ -166,10 +170,10 @@ def prepare(
     keep = ~np.isnan(found.values).any(axis=1)
     if not keep.all():
         if missing == "error":
-            raise DataError(_describe_missing(found))
+            raise DataError(f"{_describe_missing(found)}; pass missing='drop' to leave these rows out, or fill them")
         if not keep.any():
             raise DataError("every row has a missing value; nothing is left with missing='drop'")
-    values = np.ascontiguousarray(found.values[keep])
+    values = np.ascontiguousarray(found.values if keep.all() else found.values[keep])
     weights = None if weights is None else _check_total(weights[keep])
     _refuse_constant(values if weights is None else values[weights > 0], found.features)
     values.setflags(write=False)
@@ -196,21 +200,27 @@ def read_rows(table: Any, features: tuple[str, ...]) -> Table:
     DataError
         When a column is missing, the number of columns is wrong, or a value is missing or infinite.
     """
-    if isinstance(table, PreparedData):
-        table = Table(table.values, table.features, table.rows, has_names=True)
-    found = table if isinstance(table, Table) else read_table(table)
-    if found.has_names and set(features) <= set(found.features):
-        order = [found.features.index(name) for name in features]
-        found = Table(found.values[:, order], features, found.rows, has_names=True)
-    elif found.has_names and not all(name.startswith("x") for name in features):
-        absent = [name for name in features if name not in found.features]
-        raise DataError(f"the fit needs a column named {absent[0]!r}; the table has {', '.join(found.features)}")
-    elif found.values.shape[1] != len(features):
-        raise DataError(f"the table has {found.values.shape[1]} columns; the fit has {len(features)}: {', '.join(features)}")
+    found = _pick_columns(table, features)
+    if found.values.shape[1] != len(features):
+        raise DataError(
+            f"the table has {found.values.shape[1]} columns; the fit has {len(features)}: {', '.join(features)}"
+        )
     _refuse_infinite(found)
     if np.isnan(found.values).any():
-        raise DataError(_describe_missing(found))
-    return found
+        raise DataError(f"{_describe_missing(found)}; fill them or leave these rows out")
+    return Table(found.values, features, found.rows, found.has_names)
+
+
+def _pick_columns(table: Any, features: tuple[str, ...]) -> Table:
+    """Read the columns of a fit by name; all columns where the table, or the data of the fit, came without names."""
+    names = table.features if isinstance(table, PreparedData) else column_names(table)
+    absent = [name for name in features if name not in names]
+    if absent and names and features != default_features(len(features)):
+        raise DataError(f"the fit needs a column named {absent[0]!r}; the table has {', '.join(names)}")
+    if not isinstance(table, PreparedData):
+        return read_table(table, None if absent else features)
+    order = slice(None) if absent or names == features else [names.index(name) for name in features]
+    return Table(table.values[:, order], features, table.rows, has_names=True)
 
 
 # -------------------------------------------------------------------- checks
@@ -221,11 +231,18 @@ def _check_choice(name: str, value: str, legal: tuple[str, ...]) -> None:
         raise ArgumentError(f"{name}={value!r} is not known; use one of {', '.join(map(repr, legal))}")
 
 
+def _has_few_distinct_rows(rows: Floats, n_components: int) -> bool:
+    """Whether there are no more distinct rows than components; mostly a few rows tell, without sorting a long table."""
+    head = rows[: 100 * (n_components + 1)]
+    return all(len(np.unique(part, axis=0)) <= n_components for part in (head, rows))
+
+
 def _check_weights(sample_weight: ArrayLike, n_rows: int) -> Floats:
     try:
-        weights = np.array(sample_weight, dtype=np.float64)
-    except (TypeError, ValueError):
+        given = np.asarray(sample_weight)
+    except ValueError:
         raise DataError("sample_weight must be numbers, one for each row") from None
+    weights = given.astype(np.float64) if given.dtype == bool else as_floats(given, "sample_weight")
     if weights.shape != (n_rows,):
         raise DataError(f"sample_weight has shape {weights.shape}; it needs one weight for each of the {n_rows} rows")
     if not np.all(np.isfinite(weights)):
@@ -238,6 +255,11 @@ def _check_weights(sample_weight: ArrayLike, n_rows: int) -> Floats:
 def _check_total(weights: Floats) -> Floats:
     if not np.any(weights > 0):
         raise DataError("every sample_weight is zero; at least one row must count")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(weights.sum()):
+            raise DataError(
+                f"the sum of sample_weight overflows (the largest is {weights.max():g}); divide by a constant"
+            )
     weights.setflags(write=False)
     return weights
 
@@ -254,12 +276,15 @@ def _refuse_infinite(table: Table) -> None:
 
 def _describe_missing(table: Table) -> str:
     missing = np.isnan(table.values)
+    affected = np.flatnonzero(missing.any(axis=0))
     columns = [
         f"column {table.features[j]!r} has {_count(missing[:, j], 'missing value')} "
         f"({_name_rows(table.rows[missing[:, j]])})"
-        for j in np.flatnonzero(missing.any(axis=0))[:5]
+        for j in affected[:5]
     ]
-    return f"{'; '.join(columns)}; pass missing='drop' to leave these rows out, or fill them"
+    if len(affected) > 5:
+        columns.append(f"and so have {len(affected) - 5} other columns")
+    return "; ".join(columns)
 
 
 def _refuse_constant(values: Floats, features: tuple[str, ...]) -> None:
@@ -274,7 +299,7 @@ def _refuse_constant(values: Floats, features: tuple[str, ...]) -> None:
             "leave it out"
         )
     if values.shape[0] == 1:
-        raise DataError("the table has a single row with weight; a mixture needs at least two")
+        raise DataError("a single row is left to be fitted; a mixture needs at least two")
 
 
 def _count(flags: NDArray[np.bool_], what: str) -> str:
@@ -289,6 +314,9 @@ def _name_rows(labels: NDArray[Any]) -> str:
 
 def _weighted_moments(values: Floats, weights: Floats | None) -> tuple[Floats, Floats]:
     """Return means and variances of the columns, in two passes so that a large offset costs no digits."""
+    if weights is not None:
+        # A row of weight zero must not even be the origin of the offsets: 1e20 there would cost the others all digits.
+        values, weights = values[weights > 0], weights[weights > 0]
     start = values[0]
     offsets = values - start
     mean = np.average(offsets, axis=0, weights=weights)

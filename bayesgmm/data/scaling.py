@@ -1,9 +1,9 @@
 """Centring and scaling, and the way back, for numbers, mixtures and log densities.
 
-Fits run on Z = (X - shift) / scale, so that they do not depend on the units of the data; everything that leaves a fit is
-in the user's units again. Which scale is right depends on the covariance structure: one scale for each column where the
-model is unchanged by that (`CovarianceStructure.is_scale_equivariant`), one common scale for all columns where it is not,
-so that a fit is the model that its name says.
+Fits run on Z = (X - shift) / scale, so that they do not depend on the units of the data; everything that leaves a fit
+is in the user's units again. Which scale is right depends on the covariance structure: one scale for each column where
+the model is unchanged by that (`CovarianceStructure.is_scale_equivariant`), one common scale for all columns where it
+is not, so that a fit is the model that its name says.
 """
 
 from dataclasses import dataclass

@@ -7,6 +7,8 @@ that the user has not imported already. Not owned: missing values, infinities, c
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from bayesgmm.errors import ArgumentError, DataError
 from bayesgmm.mixture import default_features
 
-__all__ = ["Table", "read_table"]
+__all__ = ["Table", "as_floats", "column_names", "read_table"]
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +53,8 @@ def read_table(table: Any, columns: Sequence[str] | str | None = None) -> Table:
         NumPy arrays may have one dimension (one column) or two. Xarray: a DataArray (rows, columns), or a Dataset of
         one-dimensional variables.
     columns : sequence of str, optional
-        Which columns to use, in this order. Default all of them.
+        Which columns to use, in this order. Columns that came without names can be called ``x0``, ``x1``, ... or by
+        number. Default all of them.
 
     Returns
     -------
@@ -62,6 +65,8 @@ def read_table(table: Any, columns: Sequence[str] | str | None = None) -> Table:
     ------
     DataError
         When it is not a table, or a column is not numeric, missing or named twice.
+    ArgumentError
+        When `columns` is empty or names a column twice.
     """
     if _is_xarray(table):
         found = _read_xarray(table, columns)
@@ -74,6 +79,68 @@ def read_table(table: Any, columns: Sequence[str] | str | None = None) -> Table:
     return found
 
 
+# -------------------------------------------------------------------- columns and their names
+
+
+def column_names(table: Any) -> tuple[str, ...]:
+    """Return the names that a table's columns came with, without reading the columns; none where there are none.
+
+    Parameters
+    ----------
+    table : array_like, DataFrame, Series, pyarrow.Table or xarray object
+        The table.
+
+    Returns
+    -------
+    tuple of str
+        The names; empty for arrays.
+    """
+    if _is_xarray(table):
+        return _xarray_names(table)
+    return _frame_names(_as_narwhals(table)) if _is_dataframe(table) else ()
+
+
+def _as_text(name: Any) -> str:
+    """Return a column's name as plain text; the levels of pandas' MultiIndex are joined by blanks."""
+    return " ".join(map(str, name)) if isinstance(name, tuple) else str(name)
+
+
+def _refuse_repeated(names: Sequence[str]) -> None:
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        raise DataError(f"two columns are named {repeated[0]!r}; rename one of them")
+
+
+def _positions(columns: Sequence[str] | str | None, names: Sequence[str], *, has_names: bool) -> list[int]:
+    """Find columns by name, and those that came without names also by number."""
+    if columns is None:
+        return list(range(len(names)))
+    wanted = [columns] if isinstance(columns, str | int | np.integer) else list(columns)
+    if not wanted:
+        raise ArgumentError("columns is empty; name at least one column or leave it out")
+    found = [_position(name, names, has_names=has_names) for name in wanted]
+    repeated = [name for name, position in zip(wanted, found, strict=True) if found.count(position) > 1]
+    if repeated:
+        raise ArgumentError(f"columns names {repeated[0]!r} more than once")
+    return found
+
+
+def _position(name: Any, names: Sequence[str], *, has_names: bool) -> int:
+    if _as_text(name) in names:
+        return names.index(_as_text(name))
+    if not has_names and isinstance(name, int | np.integer) and 0 <= name < len(names):
+        return int(name)
+    raise DataError(f"no column named {name!r}; the table has {', '.join(names)}")
+
+
+def _select(table: Table, columns: Sequence[str] | str | None) -> Table:
+    if columns is None:
+        return table
+    keep = _positions(columns, table.features, has_names=table.has_names)
+    names = tuple(table.features[j] for j in keep)
+    return Table(np.ascontiguousarray(table.values[:, keep]), names, table.rows, table.has_names)
+
+
 # -------------------------------------------------------------------- arrays
 
 
@@ -84,11 +151,13 @@ def _read_array(table: Any) -> Table:
         array = np.ma.getdata(table) if masked else np.asarray(table)
     except ValueError as error:
         raise DataError(f"the table is not rectangular: {error}") from None
-    if array.ndim not in (1, 2):
+    if array.ndim == 0:
+        raise DataError(f"expected a table of numbers, found {type(table).__name__}; read it into a table first")
+    if array.ndim > 2:
         raise DataError(f"a table has rows and columns; this array has {array.ndim} dimensions, shape {array.shape}")
     if array.ndim == 1:
         array = array[:, None]
-    values = _as_floats(array)
+    values = as_floats(array, "the table")
     if masked:
         values = np.where(np.ma.getmaskarray(table).reshape(values.shape), np.nan, values)
     return Table(values, default_features(values.shape[1]), np.arange(values.shape[0]), has_names=False)
@@ -96,50 +165,53 @@ def _read_array(table: Any) -> Table:
 
 def _refuse_other_things(table: Any) -> None:
     if table is None or isinstance(table, str | bytes | dict | set) or np.isscalar(table):
-        raise DataError(f"expected a table of numbers, found {type(table).__name__}; read files into a table first")
+        raise DataError(f"expected a table of numbers, found {type(table).__name__}; read it into a table first")
     if hasattr(table, "toarray") and hasattr(table, "nnz"):
         raise DataError("sparse matrices are not supported: a Gaussian mixture needs dense rows; pass table.toarray()")
 
 
-def _as_floats(array: NDArray[Any]) -> Floats:
-    """Convert to a fresh float64 array; anything that is not an integer, a float or an object of numbers is refused."""
+def as_floats(array: NDArray[Any], what: str) -> Floats:
+    """Convert to a fresh float64 array; anything that is not an integer, a float or an object of numbers is refused.
+
+    Parameters
+    ----------
+    array : ndarray
+        The numbers.
+    what : str
+        What they are, for the message.
+
+    Returns
+    -------
+    ndarray
+        The same numbers; None and pandas' NA, among objects, are NaN.
+
+    Raises
+    ------
+    DataError
+        When they are not real numbers.
+    """
     kind = array.dtype.kind
     if kind not in "iufO":
-        raise DataError(f"the table holds {_KINDS.get(kind, array.dtype)} values; a Gaussian mixture needs real numbers")
-    try:
-        return np.array(array, dtype=np.float64, order="C")
-    except (TypeError, ValueError) as error:
-        raise DataError(f"the table holds values that are not numbers: {error}") from None
+        raise DataError(f"{what} holds {_KINDS.get(kind, array.dtype)} values; a Gaussian mixture needs real numbers")
+    if kind == "O":
+        numbers = [_as_number(value, what) for value in array.ravel()]
+        return np.array(numbers, dtype=np.float64).reshape(array.shape)
+    return np.array(array, dtype=np.float64, order="C")
 
 
-_KINDS = {"b": "boolean", "c": "complex", "U": "text", "S": "bytes", "M": "date", "m": "time difference"}
+_KINDS = {
+    "b": "boolean", "c": "complex", "U": "text", "S": "bytes", "T": "text", "M": "date", "m": "time difference",
+    "V": "record",
+}  # fmt: skip
 
 
-def _select(table: Table, columns: Sequence[str] | str | None) -> Table:
-    if columns is None:
-        return table
-    positions = [_position(name, table.features) for name in _as_names(columns)]
-    names = tuple(table.features[j] for j in positions)
-    return Table(np.ascontiguousarray(table.values[:, positions]), names, table.rows, table.has_names)
-
-
-def _as_names(columns: Sequence[str] | str) -> list[Any]:
-    names = [columns] if isinstance(columns, str) else list(columns)
-    if not names:
-        raise ArgumentError("columns is empty; name at least one column or leave it out")
-    repeated = [name for name in names if names.count(name) > 1]
-    if repeated:
-        raise ArgumentError(f"columns names {repeated[0]!r} more than once")
-    return names
-
-
-def _position(name: Any, features: tuple[str, ...]) -> int:
-    """Find a column by name; columns that came without names also by number."""
-    if name in features:
-        return features.index(name)
-    if isinstance(name, int | np.integer) and 0 <= int(name) < len(features):
-        return int(name)
-    raise DataError(f"no column named {name!r}; the table has {', '.join(map(str, features))}")
+def _as_number(value: Any, what: str) -> float:
+    # pandas' NA is told by its name: it refuses to be compared, and pandas may not be loaded.
+    if value is None or type(value).__name__ == "NAType":
+        return np.nan
+    if isinstance(value, bool) or not isinstance(value, Real | Decimal):
+        raise DataError(f"{what} holds {value!r} ({type(value).__name__}); a Gaussian mixture needs real numbers")
+    return float(value)
 
 
 # -------------------------------------------------------------------- dataframes
@@ -151,36 +223,44 @@ def _is_dataframe(table: Any) -> bool:
     )
 
 
-def _read_dataframe(table: Any, columns: Sequence[str] | str | None) -> Table:
+def _as_narwhals(table: Any) -> Any:
     import narwhals as nw
 
-    rows = _row_labels(table)
-    native = _string_columns(table)
+    native = _with_plain_names(table)
     try:
-        frame = nw.from_native(native, eager_only=True, allow_series=True)
+        return nw.from_native(native, eager_only=True, allow_series=True)
     except (TypeError, ValueError) as error:
         raise DataError(f"cannot read a table from {type(table).__name__}: {error}") from None
-    if isinstance(frame, nw.Series):
-        frame = frame.alias(frame.name or "x0").to_frame()
-    names = frame.columns
-    wanted = list(names) if columns is None else [names[_position(name, tuple(names))] for name in _as_names(columns)]
-    values = np.empty((len(frame), len(wanted)))
-    for j, name in enumerate(wanted):
-        values[:, j] = _column_values(frame[name], name, explicit=columns is not None)
+
+
+def _with_plain_names(table: Any) -> Any:
+    """Give pandas frames plain string names, which other libraries have; refuse a name that pandas or Arrow repeats."""
+    if hasattr(table, "columns") and hasattr(table, "set_axis"):
+        names = [_as_text(name) for name in table.columns]
+        _refuse_repeated(names)
+        return table.set_axis(names, axis=1)
+    _refuse_repeated(getattr(table, "column_names", ()))
+    return table
+
+
+def _frame_names(frame: Any) -> tuple[str, ...]:
+    if hasattr(frame, "columns"):
+        return tuple(frame.columns)
+    return () if frame.name in {None, ""} else (_as_text(frame.name),)
+
+
+def _read_dataframe(table: Any, columns: Sequence[str] | str | None) -> Table:
+    frame = _as_narwhals(table)
+    names, is_series = _frame_names(frame), not hasattr(frame, "columns")
+    shown = names or default_features(1) if is_series else names
+    keep = _positions(columns, shown, has_names=bool(names))
+    values = np.empty((len(frame), len(keep)))
+    for j, position in enumerate(keep):
+        column = frame if is_series else frame[shown[position]]
+        values[:, j] = _column_values(column, shown[position], explicit=columns is not None)
+    rows = _row_labels(table)
     labels = np.arange(len(frame)) if rows is None else rows
-    return Table(values, tuple(wanted), labels, has_names=True)
-
-
-def _string_columns(table: Any) -> Any:
-    """Give pandas frames plain, distinct string names; other libraries have them already."""
-    columns = getattr(table, "columns", None)
-    if columns is None or not hasattr(table, "set_axis"):
-        return table
-    names = [" ".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in columns]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise DataError(f"two columns are named {repeated[0]!r}; rename one of them")
-    return table.set_axis(names, axis=1)
+    return Table(values, tuple(shown[position] for position in keep), labels, has_names=bool(names))
 
 
 def _row_labels(table: Any) -> NDArray[Any] | None:
@@ -188,8 +268,11 @@ def _row_labels(table: Any) -> NDArray[Any] | None:
     index = getattr(table, "index", None)
     if index is None or not hasattr(index, "to_numpy"):
         return None
-    labels = index.to_numpy()
-    return labels if labels.dtype.kind in "iu" else np.array([str(label) for label in labels])
+    return _as_labels(index.to_numpy())
+
+
+def _as_labels(labels: NDArray[Any]) -> NDArray[Any]:
+    return labels if labels.dtype.kind in "iu" else np.array([str(label) for label in labels], dtype=np.str_)
 
 
 def _column_values(column: Any, name: str, *, explicit: bool) -> Floats:
@@ -210,32 +293,42 @@ def _is_xarray(table: Any) -> bool:
     return type(table).__module__.partition(".")[0] == "xarray" and hasattr(table, "dims")
 
 
+def _xarray_names(table: Any) -> tuple[str, ...]:
+    if hasattr(table, "data_vars"):
+        return tuple(_as_text(name) for name in table.data_vars)
+    if table.ndim == 1:
+        return () if table.name is None else (_as_text(table.name),)
+    if table.ndim == 2 and table.dims[1] in table.coords:
+        return tuple(_as_text(name) for name in table.coords[table.dims[1]].values)
+    return ()
+
+
 def _read_xarray(table: Any, columns: Sequence[str] | str | None) -> Table:
     if hasattr(table, "data_vars"):
-        table = _stack_variables(table, columns)
-    if table.ndim == 1:
-        name = str(table.name) if table.name is not None else "x0"
-        table = table.expand_dims({"feature": [name]}, axis=1)
-    if table.ndim != 2:
+        return _read_variables(table, columns)
+    if table.ndim not in (1, 2):
         raise DataError(f"an xarray table has dimensions (rows, columns); this one has {tuple(table.dims)}")
-    row_dim, column_dim = table.dims
-    names = default_features(table.sizes[column_dim])
-    if column_dim in table.coords:
-        names = tuple(str(name) for name in table.coords[column_dim].values)
-    repeated = [name for name in names if names.count(name) > 1]
-    if repeated:
-        raise DataError(f"two columns are named {repeated[0]!r}; rename one of them")
-    rows = np.arange(table.sizes[row_dim])
-    if row_dim in table.coords:
-        rows = table.coords[row_dim].values
-        rows = rows if rows.dtype.kind in "iu" else np.array([str(label) for label in rows])
-    return _select(Table(_as_floats(table.values), names, rows, column_dim in table.coords), columns)
+    values = as_floats(table.values.reshape(len(table), -1), "the table")
+    names = _xarray_names(table)
+    _refuse_repeated(names)
+    features = names or default_features(values.shape[1])
+    return _select(Table(values, features, _xarray_rows(table), bool(names)), columns)
 
 
-def _stack_variables(dataset: Any, columns: Sequence[str] | str | None) -> Any:
-    names = tuple(str(name) for name in dataset.data_vars)
-    wanted = names if columns is None else [names[_position(name, names)] for name in _as_names(columns)]
-    chosen = dataset[list(wanted)]
-    if not wanted or len(chosen.dims) != 1:
-        raise DataError(f"the variables of the dataset must share one dimension; found {tuple(chosen.dims)}")
-    return chosen.to_dataarray("feature").transpose(..., "feature")
+def _read_variables(dataset: Any, columns: Sequence[str] | str | None) -> Table:
+    names, variables = _xarray_names(dataset), list(dataset.data_vars.values())
+    _refuse_repeated(names)
+    keep = _positions(columns, names, has_names=True)
+    chosen = [variables[position] for position in keep]
+    if not chosen or any(variable.ndim != 1 or variable.dims != chosen[0].dims for variable in chosen):
+        found = sorted({str(dim) for variable in chosen for dim in variable.dims})
+        raise DataError(f"the variables of the dataset must share one dimension; found {', '.join(found) or 'none'}")
+    features = tuple(names[position] for position in keep)
+    parts = [as_floats(variable.values, f"column {name!r}") for variable, name in zip(chosen, features, strict=True)]
+    return Table(np.stack(parts, axis=1), features, _xarray_rows(chosen[0]), has_names=True)
+
+
+def _xarray_rows(table: Any) -> NDArray[Any]:
+    """Return the labels of the first dimension, or numbers where it has none."""
+    dim = table.dims[0]
+    return _as_labels(table.coords[dim].values) if dim in table.coords else np.arange(table.sizes[dim])

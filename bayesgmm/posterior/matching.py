@@ -1,7 +1,7 @@
 """Assignments between the components of two mixtures, and how sure they are.
 
-One matcher serves posterior draws, EM restarts, bootstrap replicates and comparisons. A cost matrix says what it costs to
-call component k of a mixture component j of the reference; the best permutation is found by the Hungarian method
+One matcher serves posterior draws, EM restarts, bootstrap replicates and comparisons. A cost matrix says what it costs
+to call component k of a mixture component j of the reference; the best permutation is found by the Hungarian method
 (`scipy.optimize.linear_sum_assignment`) and graded by its margin: how much more the second-best permutation would cost.
 A margin near zero means that the data do not say which name a component should have.
 """
@@ -140,9 +140,9 @@ def bhattacharyya_coefficients(mean_a: Floats, cov_a: Floats, mean_b: Floats, co
     ndarray, shape (...)
         Between 0 and 1; the leading dimensions are broadcast.
     """
-    middle = 0.5 * (cov_a + cov_b)
-    offsets = np.broadcast_to(mean_a - mean_b, (*middle.shape[:-2], mean_a.shape[-1]))
+    middle, offsets = 0.5 * (cov_a + cov_b), mean_a - mean_b
     squares = np.einsum("...d,...d->...", offsets, np.linalg.solve(middle, offsets[..., None])[..., 0])
     log_determinants = [np.linalg.slogdet(cov)[1] for cov in (middle, cov_a, cov_b)]
     log_ratio = log_determinants[0] - 0.5 * (log_determinants[1] + log_determinants[2])
-    return np.asarray(np.exp(-0.125 * squares - 0.5 * log_ratio))
+    # Rounding must not take it above 1: its complement would have no square root.
+    return np.asarray(np.minimum(np.exp(-0.125 * squares - 0.5 * log_ratio), 1.0))

@@ -1,8 +1,8 @@
 """Memberships: which component a row belongs to, and how uncertain that is.
 
 A membership is the posterior mean of p(z = k | x, theta). Probabilities are averaged, never votes. The entropy of the
-mean splits into what remains uncertain when the parameters are known (aleatoric, E H(p)) and what comes from not knowing
-them (epistemic, H(E p) - E H(p)); see math.md, 7.
+mean splits into what remains uncertain when the parameters are known (aleatoric, E H(p)) and what comes from not
+knowing them (epistemic, H(E p) - E H(p)); see math.md, 7.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -51,12 +51,12 @@ def memberships(mixture: Mixture, X: Floats, rows: NDArray[Any], *, prob: float)
 
     draws = mixture.flatten() if mixture.batch_shape else mixture
     step = max(1, BLOCK // (mixture.n_mixtures * mixture.n_components))
-    parts = [_block(draws, X[i : i + step], prob) for i in range(0, len(X), step)]
+    parts = [_block(draws, X[i : i + step], prob) for i in range(0, max(1, len(X)), step)]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return xr.Dataset(
         {name: (("row", "component")[: values.ndim], values) for name, values in columns.items()},
         coords={"row": rows, "component": np.arange(mixture.n_components)},
-        attrs={"interval": f"equal-tailed, {prob:.0%}", "entropy_unit": "nats"},
+        attrs={"interval": f"equal-tailed, {100 * prob:g}%", "entropy_unit": "nats"},
     )
 
 

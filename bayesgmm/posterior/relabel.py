@@ -37,7 +37,7 @@ class RelabellingQuality:
     Parameters
     ----------
     margins : ndarray, shape (chain, draw)
-        Cost of the second-best permutation minus that of the best, between 0 and 2.
+        Cost of the second-best permutation minus that of the best, between 0 and 2; infinite for a single component.
     ambiguous_share : float
         Share of draws whose margin is below 0.1.
     changed_share : float
@@ -118,7 +118,7 @@ def relabel(
     Raises
     ------
     ArgumentError
-        When the method is unknown, or draws and reference do not fit together.
+        When the method is unknown, or draws, reference, rows and weights do not fit together.
     """
     if method != "em":
         raise ArgumentError(f"method={method!r} is not known; use 'em'")
@@ -126,6 +126,8 @@ def relabel(
         raise ArgumentError("method='em' needs reference=, the mixture that gives components their names")
     if len(mixture.batch_shape) != 2 or reference.batch_shape:
         raise ArgumentError("mixture must have leading dimensions (chain, draw), and reference none")
+    if (mixture.n_components, mixture.n_features) != (reference.n_components, reference.n_features):
+        raise ArgumentError(f"the draws and the reference do not fit together: {mixture!r} and {reference!r}")
     rows, weights = _thin_rows(np.asarray(X, dtype=float), sample_weight)
     assignment = assign(_overlap_costs(reference, mixture.flatten(), rows, weights))
     permutations = assignment.permutations.reshape(*mixture.batch_shape, mixture.n_components)
@@ -135,7 +137,12 @@ def relabel(
 
 def _thin_rows(X: Floats, sample_weight: ArrayLike | None) -> tuple[Floats, Floats | None]:
     keep = np.unique(np.linspace(0, len(X) - 1, min(len(X), MAX_ROWS)).astype(int))
-    return X[keep], None if sample_weight is None else np.asarray(sample_weight, dtype=float)[keep]
+    if sample_weight is None:
+        return X[keep], None
+    weights = np.asarray(sample_weight, dtype=float)
+    if weights.shape != (len(X),):
+        raise ArgumentError(f"sample_weight has shape {weights.shape}; it needs one weight for each of {len(X)} rows")
+    return X[keep], weights[keep]
 
 
 def _overlap_costs(reference: Mixture, draws: Mixture, rows: Floats, weights: Floats | None) -> Floats:

@@ -1,9 +1,10 @@
 """The tables of a comparison, each a plain DataFrame computed from an EM fit and a posterior.
 
-Owned here: the numbers. What they mean in words is verdict.py. All are in the user's units, and every definition has its
-place in math.md, 8.
+Owned here: the numbers. What they mean in words is verdict.py. All are in the user's units, and every definition has
+its place in math.md, 8.
 """
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from bayesgmm.mixture import Mixture
 from bayesgmm.posterior.matching import assign, hellinger_cost
 from bayesgmm.posterior.parameters import parameter_draws
 
-__all__ = ["component_table", "membership_table", "parameter_table", "prediction_table"]
+__all__ = ["component_table", "leave_one_out", "membership_table", "parameter_table", "prediction_table"]
 
 Floats = NDArray[np.float64]
 
@@ -120,13 +121,29 @@ def _verdict_word(row: Any) -> str:
     return "outside" if abs(row.z) < 3 else "far outside"
 
 
-def prediction_table(em: MixtureFit, bayes: MixtureFit) -> pd.DataFrame:
+def leave_one_out(bayes: MixtureFit) -> Any:
+    """Return ArviZ's leave-one-out cross-validation of the draws, pointwise; None where the tree has no log-likelihood.
+
+    Its warning about unreliable rows is not repeated: the tables carry the Pareto k of every row.
+    """
+    import arviz as az
+
+    if "log_likelihood" not in bayes.tree.children:
+        return None
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Estimated shape parameter of Pareto distribution")
+        return az.loo(bayes.tree, pointwise=True)
+
+
+def prediction_table(em: MixtureFit, bayes: MixtureFit, loo: Any) -> pd.DataFrame:
     """Put the criteria of the estimate beside the cross-validated prediction of the posterior.
 
     Parameters
     ----------
     em, bayes : MixtureFit
         The estimate and the draws.
+    loo : ELPDData or None
+        Of the draws, from `leave_one_out`.
 
     Returns
     -------
@@ -135,14 +152,13 @@ def prediction_table(em: MixtureFit, bayes: MixtureFit) -> pd.DataFrame:
         ``bic``, ``icl``, ``elpd_loo``, ``elpd_se``, ``p_loo``, ``pareto_k_bad`` (rows whose Pareto k is above 0.7). NaN
         where a number does not apply.
     """
-    import arviz as az
-
-    point = {
-        "log_likelihood": em.log_likelihood, "n_parameters": em.n_parameters, "aic": em.aic, "bic": em.bic, "icl": em.icl,
-    }  # fmt: skip
-    drawn: dict[str, float] = {"log_likelihood": float(np.mean(bayes.log_likelihood)), "n_parameters": bayes.n_parameters}
-    if "log_likelihood" in bayes.tree.children:
-        loo = az.loo(bayes.tree, pointwise=True)
+    names = ("log_likelihood", "n_parameters", "aic", "bic", "icl")
+    point = {name: getattr(em, name) for name in names}
+    drawn: dict[str, float] = {
+        "log_likelihood": float(np.mean(bayes.log_likelihood)),
+        "n_parameters": bayes.n_parameters,
+    }
+    if loo is not None:
         drawn |= {
             "elpd_loo": float(loo.elpd), "elpd_se": float(loo.se), "p_loo": float(loo.p),
             "pareto_k_bad": int(np.sum(np.asarray(loo.pareto_k) > PARETO_K_LIMIT)),
@@ -152,7 +168,7 @@ def prediction_table(em: MixtureFit, bayes: MixtureFit) -> pd.DataFrame:
     return table.astype({"pareto_k_bad": "Int64"})
 
 
-def membership_table(em: Mixture, bayes: MixtureFit, prob: float) -> pd.DataFrame:
+def membership_table(em: Mixture, bayes: MixtureFit, loo: Any, prob: float) -> pd.DataFrame:
     """Compare the memberships of every row (math.md, 8.5).
 
     Parameters
@@ -161,6 +177,8 @@ def membership_table(em: Mixture, bayes: MixtureFit, prob: float) -> pd.DataFram
         The estimate, its components in the posterior's order.
     bayes : MixtureFit
         The draws.
+    loo : ELPDData or None
+        Of the draws, from `leave_one_out`.
     prob : float
         Probability of the interval.
 
@@ -170,7 +188,8 @@ def membership_table(em: Mixture, bayes: MixtureFit, prob: float) -> pd.DataFram
         Indexed by row: ``em_component`` (the estimate's most probable component), ``em_responsibility`` of it,
         ``posterior_mean``, ``lower``, ``upper`` of the same component, ``posterior_component`` (the posterior's most
         probable one), ``outside`` (whether the responsibility is outside the interval), ``flips`` (whether the two
-        components differ), ``entropy`` and ``entropy_epistemic`` of the posterior, in nats.
+        components differ), ``entropy`` and ``entropy_epistemic`` of the posterior, in nats, ``pareto_k`` of
+        leave-one-out.
     """
     shares = em.responsibilities(bayes.prepared.values)
     chosen = shares.argmax(axis=1)
@@ -190,6 +209,7 @@ def membership_table(em: Mixture, bayes: MixtureFit, prob: float) -> pd.DataFram
             "flips": held["map_component"].values != chosen,
             "entropy": held["entropy"].values,
             "entropy_epistemic": held["entropy_epistemic"].values,
+            "pareto_k": np.full(len(rows), np.nan) if loo is None else np.asarray(loo.pareto_k),
         },
         index=pd.Index(held["row"].values, name="row"),
     )

@@ -1,6 +1,6 @@
 """EM against the posterior: where a point estimate can be trusted."""
 
-from bayesgmm.compare.comparison import Comparison, compare
-from bayesgmm.compare.verdict import Finding
+from bayesgmm.comparison.comparison import Comparison, compare
+from bayesgmm.comparison.verdict import Finding
 
 __all__ = ["Comparison", "Finding", "compare"]

@@ -10,9 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesgmm.compare.tables import component_table, membership_table, parameter_table, prediction_table
-from bayesgmm.compare.text import notebook_html, rounded, rounded_parameters, terminal_text
-from bayesgmm.compare.verdict import Finding, advise, find, summarize_findings
+from bayesgmm.comparison.tables import (
+    component_table,
+    leave_one_out,
+    membership_table,
+    parameter_table,
+    prediction_table,
+)
+from bayesgmm.comparison.text import notebook_html, rounded, rounded_parameters, terminal_text
+from bayesgmm.comparison.verdict import Finding, advise, find, summarize_findings
 from bayesgmm.errors import ArgumentError, ComparisonError
 from bayesgmm.fit import MixtureFit
 from bayesgmm.mixture import Mixture
@@ -57,14 +63,19 @@ class Comparison:
         return parameter_table(self.matched_em, self.bayes, self.interval_prob, self.interval_kind)
 
     @cached_property
+    def loo(self) -> Any:
+        """ArviZ's leave-one-out cross-validation; None where the log-likelihood was too large to keep."""
+        return leave_one_out(self.bayes)
+
+    @cached_property
     def prediction(self) -> pd.DataFrame:
         """Criteria of EM beside leave-one-out of the posterior; see `prediction_table`."""
-        return prediction_table(self.em, self.bayes)
+        return prediction_table(self.em, self.bayes, self.loo)
 
     @cached_property
     def memberships(self) -> pd.DataFrame:
         """One row for each row of the data; see `membership_table`."""
-        return membership_table(self.matched_em, self.bayes, self.interval_prob)
+        return membership_table(self.matched_em, self.bayes, self.loo, self.interval_prob)
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
@@ -100,8 +111,12 @@ class Comparison:
         """The tables that are printed, by title, their numbers rounded to what they can bear."""
         return {
             f"Parameters ({self.interval_prob:.0%} {self.interval_kind.upper()})": rounded_parameters(self.parameters),
-            "Components": rounded(self.components, {"em_weight": 3, "posterior_weight": 3, "hellinger": 3, "margin": 3}),
-            "Prediction": rounded(self.prediction, dict.fromkeys(self.prediction.columns, 2) | {"n_parameters": 0}),
+            "Components": rounded(
+                self.components, {"em_weight": 3, "posterior_weight": 3, "hellinger": 3, "margin": 3}
+            ),
+            "Prediction": rounded(
+                self.prediction, dict.fromkeys(self.prediction.columns, 2) | {"n_parameters": 0, "pareto_k_bad": 0}
+            ),
         }
 
     def __repr__(self) -> str:
@@ -111,7 +126,9 @@ class Comparison:
         return notebook_html(self.header, self.shown_tables, self.verdict, self.advice)
 
 
-def compare(em: MixtureFit, bayes: MixtureFit, *, ci_prob: float | None = None, ci_kind: str | None = None) -> Comparison:
+def compare(
+    em: MixtureFit, bayes: MixtureFit, *, ci_prob: float | None = None, ci_kind: str | None = None
+) -> Comparison:
     """Compare a maximum-likelihood estimate with a posterior of the same mixture.
 
     Parameters
@@ -174,4 +191,6 @@ def _check_pair(em: Any, bayes: Any) -> None:
             raise ComparisonError(f"the fits differ in their {what}: {one} and {other}")
     if not np.array_equal(em.prepared.values, bayes.prepared.values):
         rows = np.flatnonzero((em.prepared.values != bayes.prepared.values).any(axis=1))
-        raise ComparisonError(f"the fits saw different values in {len(rows)} rows, the first is {em.prepared.rows[rows[0]]}")
+        raise ComparisonError(
+            f"the fits saw different values in {len(rows)} rows, the first is {em.prepared.rows[rows[0]]}"
+        )

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["Finding", "advise", "find", "summarize_findings"]
+from bayesgmm.comparison.tables import PARETO_K_LIMIT
 
-#: Weight of a component, in rows, below which its covariance rests on very little.
-FEW_ROWS_PER_PARAMETER = 5.0
+__all__ = ["Finding", "advise", "find", "summarize_findings"]
 
 
 @dataclass(frozen=True)
@@ -56,13 +55,13 @@ def find(tables: Mapping[str, pd.DataFrame], diagnostics: Mapping[str, Any], pro
     tuple of Finding
         Sampling first, then labels, components, parameters, memberships, prediction.
     """
-    findings = [_sampling(tables["parameters"], diagnostics)]
+    findings: list[Finding | None] = [_sampling(tables["parameters"], diagnostics)]
     if len(tables["components"]) > 1:
         findings += [_labels(diagnostics), _components(tables["components"])]
     findings.append(_parameters(tables["parameters"], prob))
     if len(tables["components"]) > 1:
         findings.append(_memberships(tables["memberships"], prob))
-    findings.append(_prediction(tables["prediction"]))
+    findings.append(_prediction(tables["prediction"], tables["memberships"]))
     return tuple(finding for finding in findings if finding is not None)
 
 
@@ -90,7 +89,9 @@ def _sampling(parameters: pd.DataFrame, diagnostics: Mapping[str, Any]) -> Findi
     divergences = int(diagnostics.get("divergences", 0))
     numbers = f"largest R-hat {r_hat:.3f}, smallest effective sample size {ess:.0f}, {divergences} divergences"
     if not r_hat <= 1.05 or ess < 100:
-        return Finding("sampling", "bad", f"The chains have not met ({numbers}).", "Sample longer: raise tune and draws.")
+        return Finding(
+            "sampling", "bad", f"The chains have not met ({numbers}).", "Sample longer: raise tune and draws."
+        )
     if r_hat > 1.01 or ess < 400 or divergences:
         advice = "Raise target_accept to 0.95." if divergences else "Raise draws."
         return Finding("sampling", "caution", f"The draws are usable but not clean ({numbers}).", advice)
@@ -122,7 +123,7 @@ def _components(components: pd.DataFrame) -> Finding:
 def _parameters(parameters: pd.DataFrame, prob: float) -> Finding:
     outside = parameters.index[parameters["verdict"].isin(["outside", "far outside"])]
     n, total = len(outside), len(parameters)
-    worst = parameters["z"].abs().idxmax()
+    worst = str(parameters["z"].abs().idxmax())
     number = f"{worst} at z = {parameters.loc[worst, 'z']:+.1f} is furthest"
     expected = (1 - prob) * total
     if (parameters["verdict"] == "far outside").any() or n > max(2, 2 * expected + 1):
@@ -138,23 +139,30 @@ def _memberships(memberships: pd.DataFrame, prob: float) -> Finding:
     flips, outside, n = int(memberships["flips"].sum()), int(memberships["outside"].sum()), len(memberships)
     epistemic = float(memberships["entropy_epistemic"].sum() / max(memberships["entropy"].sum(), np.finfo(float).tiny))
     numbers = (
-        f"{flips} of {n} rows change their component, {outside} have an EM responsibility outside its {prob:.0%} interval, "
-        f"{epistemic:.0%} of the uncertainty about memberships comes from the parameters"
+        f"{flips} of {n} rows change their component, {outside} have an EM responsibility outside its {prob:.0%} "
+        f"interval, {epistemic:.0%} of the uncertainty about memberships comes from the parameters"
     )
     if flips > 0.02 * n or outside > 0.1 * n:
-        return Finding("memberships", "caution", f"The clustering is not settled ({numbers}).",
-                       "Use fit.memberships() of the posterior, and name the rows with a high epistemic entropy.")  # fmt: skip
+        advice = "Use the posterior's memberships(), and name the rows of high epistemic entropy."
+        return Finding("memberships", "caution", f"The clustering is not settled ({numbers}).", advice)
     return Finding("memberships", "good", f"The clustering is settled ({numbers}).")
 
 
-def _prediction(prediction: pd.DataFrame) -> Finding | None:
+def _prediction(prediction: pd.DataFrame, memberships: pd.DataFrame) -> Finding | None:
     row = prediction.loc["posterior"]
     if pd.isna(row["elpd_loo"]):
         return None
-    bad = int(row["pareto_k_bad"])
     optimism = float(prediction.loc["em", "log_likelihood"] - row["elpd_loo"])
-    numbers = f"EM's log-likelihood is {optimism:.1f} above the leave-one-out score, with {row['p_loo']:.1f} effective parameters"
-    if bad:
-        text = f"Leave-one-out is not reliable for {bad} rows with Pareto k above 0.7 ({numbers})."
-        return Finding("prediction", "caution", text, "Look at these rows: each may carry a component alone.")
+    numbers = (
+        f"EM's log-likelihood is {optimism:.1f} above the leave-one-out score, "
+        f"with {row['p_loo']:.1f} effective parameters"
+    )
+    unreliable = memberships.index[memberships["pareto_k"] > PARETO_K_LIMIT]
+    if len(unreliable):
+        named = ", ".join(map(str, unreliable[:5])) + (", ..." if len(unreliable) > 5 else "")
+        which = f"row {named}" if len(unreliable) == 1 else f"{len(unreliable)} rows ({named})"
+        text = f"Leave-one-out is not reliable for {which}, Pareto k above {PARETO_K_LIMIT} ({numbers})."
+        return Finding(
+            "prediction", "caution", text, f"Look at {which}: the posterior hangs on it more than it should."
+        )
     return Finding("prediction", "good", f"Out of sample: {numbers}.")

@@ -1,0 +1,100 @@
+"""Sphinx settings. Two folders are written here, from what exists when the site is built: api/ and notebooks/."""
+
+import re
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+import bayesgmm
+
+DOCS = Path(__file__).parent
+
+project = "bayesgmm"
+author = "the bayesgmm developers"
+project_copyright = "the bayesgmm developers"
+version = release = metadata.version("bayesgmm")
+
+extensions = [
+    "myst_nb",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["_build", "_templates"]
+templates_path = ["_templates"]
+default_role = "literal"
+
+myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+# Notebooks keep their outputs; one without is executed here.
+nb_execution_mode = "auto"
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+
+autosummary_generate = True
+autodoc_typehints = "none"  # the docstrings say the types, with shapes
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = "bayesgmm"
+html_show_sourcelink = False
+html_sidebars = {"*": [], "decisions/*": []}  # only the API and the notebooks have pages below them
+html_theme_options = {
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "navigation_with_keys": False,
+    "show_prev_next": False,
+}
+
+GROUPS = {
+    "Fitting": r"fit_\w+|compare|select|simulate|load",
+    "Data": r"prepare|load_dataset|read_\w+|\w*[dD]ata\w*",
+    "Pictures and reports": r"plot_\w+|report",
+    "Errors and warnings": r"\w+(Error|Warning)",
+}
+
+
+def group_of(name):
+    """Return the heading under which a public name stands."""
+    return next((title for title, names in GROUPS.items() if re.fullmatch(names, name)), "Models and results")
+
+
+def write_api():
+    """Write the page of the public names: whatever `bayesgmm.__all__` holds."""
+    lines = ["API reference", "=============", "", ".. currentmodule:: bayesgmm", ""]
+    for title in ["Fitting", "Data", "Models and results", "Pictures and reports", "Errors and warnings"]:
+        names = [name for name in bayesgmm.__all__ if not name.startswith("_") and group_of(name) == title]
+        if names:
+            lines += [title, "-" * len(title), "", ".. autosummary::", "   :toctree: generated", ""]
+            lines += [f"   {name}" for name in names] + [""]
+    write("api/index.rst", lines)
+
+
+def write_notebooks():
+    """Copy the notebooks, which live beside docs/, and write the page that lists them."""
+    folder = DOCS / "notebooks"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    sources = sorted((DOCS.parent / "notebooks").glob("*.ipynb"))
+    # The quickstart comes first, the others by name.
+    sources.sort(key=lambda source: source.stem != "quickstart")
+    for source in sources:
+        shutil.copy(source, folder)
+    toctree = ["```{toctree}", *(source.stem for source in sources), "```"] if sources else ["None yet."]
+    write("notebooks/index.md", ["# Notebooks", "", *toctree])
+
+
+def write(name, lines):
+    """Write a page when it has changed, so that an unchanged one is not built again."""
+    path, text = DOCS / name, "\n".join(lines) + "\n"
+    path.parent.mkdir(exist_ok=True)
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+write_api()
+write_notebooks()
