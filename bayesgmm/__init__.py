@@ -37,6 +37,8 @@ if TYPE_CHECKING:
         plot_trace,
     )
     from bayesgmm.posterior import Relabelling, relabel
+    from bayesgmm.regions import anomaly_scores, cdf, highest_density_level, quantile
+    from bayesgmm.regression import Regression, regress
     from bayesgmm.report import report
     from bayesgmm.storage import load
     from bayesgmm.structure import STRUCTURES, CovarianceStructure
@@ -56,6 +58,8 @@ _HOMES = {
         "plot_comparison", "plot_components", "plot_density", "plot_memberships", "plot_pairs", "plot_trace",
     ),
     "bayesgmm.posterior": ("Relabelling", "relabel"),
+    "bayesgmm.regions": ("anomaly_scores", "cdf", "highest_density_level", "quantile"),
+    "bayesgmm.regression": ("Regression", "regress"),
     "bayesgmm.report": ("report",),
     "bayesgmm.storage": ("load",),
     "bayesgmm.structure": ("STRUCTURES", "CovarianceStructure"),
@@ -82,12 +86,16 @@ __all__ = [
     "MixtureFit",
     "PreparedData",
     "Priors",
+    "Regression",
     "Relabelling",
     "SamplingWarning",
+    "anomaly_scores",
     "build_model",
+    "cdf",
     "compare",
     "fit_bayes",
     "fit_em",
+    "highest_density_level",
     "load",
     "load_dataset",
     "plot_comparison",
@@ -97,6 +105,8 @@ __all__ = [
     "plot_pairs",
     "plot_trace",
     "prepare",
+    "quantile",
+    "regress",
     "relabel",
     "report",
     "simulate",

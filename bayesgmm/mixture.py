@@ -294,6 +294,18 @@ class Mixture:
             covariances=self.covariances.reshape(-1, k, d, d),
         )
 
+    def pooled(self) -> "Mixture":
+        """Return one mixture of all components of all mixtures of the batch, each mixture with the same weight."""
+        if not self.batch_shape:
+            return self
+        d = self.n_features
+        return replace(
+            self,
+            weights=self.weights.reshape(-1) / self.n_mixtures,
+            means=self.means.reshape(-1, d),
+            covariances=self.covariances.reshape(-1, d, d),
+        )
+
     def permute(self, permutations: ArrayLike) -> "Mixture":
         """Reorder components: component j of the result is component ``permutations[..., j]`` of this one.
 
