@@ -253,11 +253,37 @@ class MixtureFit:
         return out / self.mixture.n_mixtures
 
     def predict(self, X: Any = None) -> NDArray[np.intp]:
-        """Return the most probable component of each row, shape (n,)."""
+        """Return the most probable component of each row.
+
+        Parameters
+        ----------
+        X : array_like or DataFrame, shape (n, D), optional
+            Rows, user's units. Default the fitted rows.
+
+        Returns
+        -------
+        ndarray of int, shape (n,)
+            Component numbers; for draws those with the largest posterior mean.
+        """
         return np.asarray(self.responsibilities(X).argmax(axis=1))
 
     def sample(self, n: int, seed: Any = None) -> tuple[Floats, NDArray[np.intp]]:
-        """Generate rows from the estimate, or from the posterior predictive; see `simulate`."""
+        """Generate rows from the estimate, or from the posterior predictive.
+
+        Parameters
+        ----------
+        n : int
+            Number of rows.
+        seed : int or Generator, optional
+            Anything that `numpy.random.default_rng` takes.
+
+        Returns
+        -------
+        X : ndarray, shape (n, D)
+            Rows, user's units.
+        labels : ndarray of int, shape (n,)
+            The component that each row came from.
+        """
         return self.mixture.sample(n, seed)
 
     def memberships(self, X: Any = None, *, prob: float = 0.95) -> "xr.Dataset":
@@ -285,13 +311,35 @@ class MixtureFit:
     # ---------------------------------------------------------------- showing and saving
 
     def summary(self, *, prob: float | None = None) -> Any:
-        """Summarise the fit; see `bayesgmm.report.summary.summarize`."""
+        """Summarise the fit: header, table of parameters, footer, advice.
+
+        Parameters
+        ----------
+        prob : float, optional
+            Probability of the intervals. Default ``az.rcParams["stats.ci_prob"]``.
+
+        Returns
+        -------
+        Summary
+            It prints itself in a terminal and in a notebook; ``.table`` is a DataFrame.
+        """
         from bayesgmm.report.summary import summarize
 
         return summarize(self, prob=prob)
 
     def save(self, path: str | Path) -> Path:
-        """Save the fit; see `bayesgmm.storage.save`."""
+        """Save the fit as one file, written whole or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            NetCDF (``.nc``) or Zarr (``.zarr``).
+
+        Returns
+        -------
+        Path
+            Where it was written; `load` reads it.
+        """
         from bayesgmm.storage import save
 
         return save(self, path)

@@ -285,7 +285,13 @@ class Mixture:
         return replace(self, weights=self.weights[index], means=self.means[index], covariances=self.covariances[index])
 
     def flatten(self) -> "Mixture":
-        """Return the same mixtures with all leading dimensions merged into one."""
+        """Return the same mixtures with all leading dimensions merged into one.
+
+        Returns
+        -------
+        Mixture
+            Leading dimension (S,), with S = `n_mixtures`.
+        """
         k, d = self.n_components, self.n_features
         return replace(
             self,
@@ -295,7 +301,13 @@ class Mixture:
         )
 
     def pooled(self) -> "Mixture":
-        """Return one mixture of all components of all mixtures of the batch, each mixture with the same weight."""
+        """Return one mixture of all components of all mixtures of the batch, each mixture with the same weight.
+
+        Returns
+        -------
+        Mixture
+            A single mixture of S K components: the posterior predictive, where the batch are draws.
+        """
         if not self.batch_shape:
             return self
         d = self.n_features
@@ -313,6 +325,11 @@ class Mixture:
         ----------
         permutations : array_like of int, shape (..., K) or (K,)
             One permutation for each mixture of the batch, or one for all.
+
+        Returns
+        -------
+        Mixture
+            The same mixtures, components reordered.
         """
         order = np.broadcast_to(np.asarray(permutations, dtype=np.intp), self.weights.shape)
         if not np.array_equal(np.sort(order, axis=-1), np.broadcast_to(np.arange(self.n_components), order.shape)):
@@ -327,7 +344,13 @@ class Mixture:
         )
 
     def sorted_by_weight(self) -> "Mixture":
-        """Order the components of each mixture by decreasing weight."""
+        """Order the components of each mixture by decreasing weight.
+
+        Returns
+        -------
+        Mixture
+            The same mixtures, components reordered.
+        """
         return self.permute(np.argsort(-self.weights, axis=-1, kind="stable"))
 
     def affine(self, scale: ArrayLike, shift: ArrayLike) -> "Mixture":
@@ -337,6 +360,11 @@ class Mixture:
         ----------
         scale, shift : array_like, shape (D,)
             Positive factors and offsets of the columns; a single number serves all columns.
+
+        Returns
+        -------
+        Mixture
+            The mixture in the new units.
         """
         scale, shift = self._for_columns("scale", scale), self._for_columns("shift", shift)
         if np.any(scale <= 0):
@@ -354,6 +382,11 @@ class Mixture:
         ----------
         features : sequence of str
             Names of the columns to keep, in the order wanted.
+
+        Returns
+        -------
+        Mixture
+            The marginal mixture; its columns are `features`.
         """
         keep = self._feature_positions(features)
         if not keep:
@@ -396,6 +429,11 @@ class Mixture:
         """Convert to xarray: variables ``weights``, ``means``, ``covariances`` with named dimensions.
 
         A single mixture becomes one chain with one draw; a batch must be (chain, draw).
+
+        Returns
+        -------
+        xarray.Dataset
+            Dimensions ``chain``, ``draw``, ``component``, ``feature``, ``feature_bis``.
         """
         import xarray as xr
 
@@ -421,7 +459,18 @@ class Mixture:
 
     @classmethod
     def from_dataset(cls, dataset: "xr.Dataset") -> "Mixture":
-        """Convert from xarray; the leading dimensions are (chain, draw)."""
+        """Convert from xarray, the inverse of `to_dataset`.
+
+        Parameters
+        ----------
+        dataset : xarray.Dataset
+            With the variables and dimensions that `to_dataset` gives.
+
+        Returns
+        -------
+        Mixture
+            Leading dimensions (chain, draw).
+        """
         dims = ("chain", "draw", "component", "feature", "feature_bis")
         return cls(
             dataset["weights"].transpose(*dims[:3]).values,

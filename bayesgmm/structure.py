@@ -85,11 +85,32 @@ class CovarianceStructure:
         """Return the structure that this one is in `n_features` dimensions.
 
         In one dimension a covariance has a volume only: every structure is ``EII`` or ``VII`` (mclust's ``E``, ``V``).
+
+        Parameters
+        ----------
+        n_features : int
+            Number of columns, D.
+
+        Returns
+        -------
+        CovarianceStructure
+            The structure itself where D is above one.
         """
         return CovarianceStructure(self.volume, "I", "I") if n_features == 1 else self
 
     def n_covariance_parameters(self, n_components: int, n_features: int) -> int:
-        """Count the free parameters of the covariances: volumes, shapes and rotations (math.md, 2.3)."""
+        """Count the free parameters of the covariances: volumes, shapes and rotations (math.md, 2.3).
+
+        Parameters
+        ----------
+        n_components, n_features : int
+            Number of components, K, and of columns, D.
+
+        Returns
+        -------
+        int
+            The count.
+        """
         here = self.for_dimension(n_features)
         copies = {"I": 0, "E": 1, "V": n_components}
         volumes = copies[here.volume]
@@ -98,7 +119,18 @@ class CovarianceStructure:
         return volumes + shapes + rotations
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
-        """Count the free parameters of a mixture: weights, means and covariances (math.md, 2.3)."""
+        """Count the free parameters of a mixture: weights, means and covariances (math.md, 2.3).
+
+        Parameters
+        ----------
+        n_components, n_features : int
+            Number of components, K, and of columns, D.
+
+        Returns
+        -------
+        int
+            The count.
+        """
         covariances = self.n_covariance_parameters(n_components, n_features)
         return n_components - 1 + n_components * n_features + covariances
 

@@ -99,6 +99,11 @@ def matrix_precisions(name: str, p: int, dof: Any, scale_dof: Any, rate: Any, gu
         Diagonal of G, standardised units.
     **kwargs
         For `pymc.CustomDist`, such as ``dims``.
+
+    Returns
+    -------
+    TensorVariable
+        The random variable.
     """
     return pm.CustomDist(
         name, dof, scale_dof, rate, guard,
@@ -124,6 +129,11 @@ def scalar_precisions(name: str, dof: Any, scale_dof: Any, rate: Any, guard: Any
         G, block by block, standardised units.
     **kwargs
         For `pymc.CustomDist`, such as ``dims``.
+
+    Returns
+    -------
+    TensorVariable
+        The random variable.
     """
     return pm.CustomDist(
         name, dof, scale_dof, rate, guard,

@@ -102,7 +102,13 @@ class Priors:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values, the inverse of ``Priors(**values)``."""
+        """Return plain JSON values, the inverse of ``Priors(**values)``.
+
+        Returns
+        -------
+        dict
+            One entry for each argument.
+        """
         return {
             name: list(map(float, value)) if isinstance(value, Sequence | np.ndarray) else value
             for name, value in asdict(self).items()

@@ -113,7 +113,7 @@ def parameter_table(em: Mixture, bayes: MixtureFit, prob: float, kind: str) -> p
 
 
 def _verdict_word(row: Any) -> str:
-    """Say in a word where the estimate lies; nothing is said of a parameter whose chains disagree (math.md, 8.3)."""
+    """Say in a word where the estimate lies; nothing is said of a parameter whose chains disagree (math.md, 8.4)."""
     if not (np.isnan(row.r_hat) or row.r_hat <= 1.05) or row.ess_bulk < 100:
         return "unclear"
     if row.lower <= row.em <= row.upper:

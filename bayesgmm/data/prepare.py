@@ -70,7 +70,18 @@ class PreparedData:
         return float(self.n_rows if self.sample_weight is None else self.sample_weight.sum())
 
     def scaling(self, structure: CovarianceStructure) -> Scaling:
-        """Return the change of units under which a fit of `structure` runs (math.md, 5.1)."""
+        """Return the change of units under which a fit runs (math.md, 5.1).
+
+        Parameters
+        ----------
+        structure : CovarianceStructure
+            The structure that is fitted; it decides what ``scale="auto"`` means.
+
+        Returns
+        -------
+        Scaling
+            Shift and scale, user's units.
+        """
         shift, variances = _weighted_moments(self.values, self.sample_weight)
         kind = self.scale
         if kind == "auto":
@@ -82,6 +93,11 @@ class PreparedData:
 
     def check_components(self, n_components: int) -> None:
         """Refuse a number of components that these rows cannot support.
+
+        Parameters
+        ----------
+        n_components : int
+            Number of components, K.
 
         Raises
         ------
