@@ -1,0 +1,282 @@
+"""Files: a fit saved and loaded, and every file that the package writes, written whole or not at all.
+
+A saved fit is its tree in NetCDF or Zarr, without pickle, so that other programs can read it as well. What can go wrong
+with such files without anyone noticing was tried: a writer that is killed leaves a file of the right shape full of NaN;
+a flipped byte in uncompressed NetCDF, and a lost chunk in Zarr, load without a word; another program's file opens as an
+empty tree. Hence: a temporary file beside the target that replaces it when it is complete and on the disk; compression
+with checksums for NetCDF, a list of checksums for Zarr; a format marker with a version; loading all of it at once.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bayesgmm.errors import ArgumentError, FileFormatError
+from bayesgmm.fit import FitInfo, MixtureFit
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["FORMAT_VERSION", "load", "replacing", "save"]
+
+#: Version of the layout of saved fits. A reader refuses files with a larger number.
+FORMAT_VERSION = 1
+
+_FORMAT = "bayesgmm mixture fit"
+_SUFFIXES = (".nc", ".zarr")
+_CHECKSUMS = "bayesgmm_format_checksums"
+_ZARR_ROOT = "zarr.json"
+_VARIABLES = {
+    "posterior": ("weights", "means", "covariances"),
+    "observed_data": ("x",),
+    "constant_data": ("shift", "scale"),
+}
+
+
+def save(fit: MixtureFit, path: str | Path) -> Path:
+    """Save a fit to a file.
+
+    Parameters
+    ----------
+    fit : MixtureFit
+        What to save. Its PyMC model is not saved.
+    path : str or Path
+        Where to. ``.nc`` writes NetCDF, ``.zarr`` a Zarr store (which needs the package zarr). A fit that is there
+        already is replaced, once the new one is complete.
+
+    Returns
+    -------
+    Path
+        The path.
+
+    Raises
+    ------
+    ArgumentError
+        When the name has another ending, or zarr is not installed.
+    FileFormatError
+        When a Zarr store would replace a folder that is not a saved fit.
+    OSError
+        When the file cannot be written.
+    """
+    target = Path(path)
+    suffix = _suffix(target)
+    marked = fit.tree.copy()
+    marked.attrs = {**fit.tree.attrs, "bayesgmm_format": _FORMAT, "bayesgmm_format_version": FORMAT_VERSION}
+    if suffix == ".zarr":
+        _refuse_foreign_folder(target)
+    with replacing(target) as temporary:
+        if suffix == ".nc":
+            marked.to_netcdf(temporary, engine="netcdf4", encoding=_compression(marked))
+        else:
+            _write_zarr(marked, temporary)
+    return target
+
+
+def load(path: str | Path) -> MixtureFit:
+    """Load a saved fit.
+
+    Parameters
+    ----------
+    path : str or Path
+        What `save` wrote.
+
+    Returns
+    -------
+    MixtureFit
+        The fit, in memory; it can do all that the saved one could, but has no PyMC model.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is nothing of that name.
+    ArgumentError
+        When the name ends neither in ``.nc`` nor in ``.zarr``, or zarr is not installed.
+    FileFormatError
+        When it is not a saved fit, is damaged, or was written by a newer version.
+    """
+    source = Path(path)
+    suffix = _suffix(source)
+    if not source.exists():
+        raise FileNotFoundError(f"there is no file {str(source)!r}")
+    tree = _read(source, suffix)
+    _check_format(tree, source)
+    _check_contents(tree, source)
+    attributes = {name: value for name, value in tree.attrs.items() if not str(name).startswith("bayesgmm_format")}
+    tree.attrs = attributes
+    return MixtureFit(tree)
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Give a temporary path beside `target`; what is written there replaces `target` when the block ends well.
+
+    Parameters
+    ----------
+    target : Path
+        The file or folder that is to be there in the end; its folder must exist.
+
+    Yields
+    ------
+    Path
+        Where to write. After an error it is removed, and `target` is as it was.
+
+    Raises
+    ------
+    FileNotFoundError
+        When the folder of `target` does not exist.
+    """
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {str(target.parent)!r} to write {target.name!r} to")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        yield temporary
+        for file in [temporary, *temporary.rglob("*")]:
+            if file.is_file():
+                _sync(file)
+        _move(temporary, target)
+    finally:
+        _remove(temporary)
+
+
+# -------------------------------------------------------------------- replacing
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb+") as opened:
+        os.fsync(opened.fileno())
+
+
+def _move(temporary: Path, target: Path) -> None:
+    """Put a complete file in its place; a folder cannot be replaced in one step, so the old one steps aside first."""
+    if not (temporary.is_dir() and target.is_dir()):
+        temporary.replace(target)
+        return
+    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    target.rename(aside)
+    temporary.rename(target)
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _suffix(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise ArgumentError(f"a saved fit ends in .nc (NetCDF) or .zarr; {str(path)!r} does not")
+    if suffix == ".zarr":
+        _require_zarr()
+    return suffix
+
+
+def _require_zarr() -> None:
+    try:
+        import zarr  # noqa: F401
+    except ImportError:
+        raise ArgumentError("Zarr needs the package zarr: pip install zarr, or save to a .nc file") from None
+
+
+# -------------------------------------------------------------------- writing
+
+
+def _compression(tree: "xr.DataTree") -> dict[str, dict[str, Any]]:
+    """Compress and checksum every numeric variable; the lowest level, since draws hardly compress at any."""
+    options = {"zlib": True, "complevel": 1, "shuffle": True, "fletcher32": True}
+    return {
+        node.path: {
+            str(name): options for name, variable in node.variables.items()
+            if variable.dtype.kind in "biuf" and variable.ndim
+        }
+        for node in tree.subtree
+    }  # fmt: skip
+
+
+def _write_zarr(tree: "xr.DataTree", folder: Path) -> None:
+    """Write a store whose root remembers the checksums of all its other files; Zarr has none of its own by default."""
+    tree.to_zarr(folder, consolidated=False, zarr_format=3)
+    root = folder / _ZARR_ROOT
+    metadata = json.loads(root.read_text())
+    metadata["attributes"][_CHECKSUMS] = _checksums(folder)
+    root.write_text(json.dumps(metadata))
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file())
+    found = {file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    return {name: checksum for name, checksum in found.items() if name != _ZARR_ROOT}
+
+
+def _root_attributes(folder: Path) -> dict[str, Any]:
+    """Return the attributes of a Zarr store's root; empty where there is no such thing."""
+    try:
+        attributes = json.loads((folder / _ZARR_ROOT).read_text())["attributes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return attributes if isinstance(attributes, dict) else {}
+
+
+def _refuse_foreign_folder(target: Path) -> None:
+    if target.exists() and _CHECKSUMS not in _root_attributes(target):
+        raise FileFormatError(f"{str(target)!r} exists and is not a saved fit; choose another name or remove it")
+
+
+# -------------------------------------------------------------------- reading
+
+
+def _read(source: Path, suffix: str) -> "xr.DataTree":
+    import xarray as xr
+
+    options: dict[str, Any] = {"engine": "netcdf4"}
+    if suffix == ".zarr":
+        _check_checksums(source)
+        options = {"engine": "zarr", "consolidated": False}
+    try:
+        with xr.open_datatree(source, **options) as tree:
+            return tree.load()
+    except (OSError, RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
+        # These are what netCDF4 and xarray raise, by where in the file the damage is.
+        raise FileFormatError(f"{str(source)!r} cannot be read; it is damaged, or not a saved fit ({error})") from error
+
+
+def _check_checksums(source: Path) -> None:
+    expected = _root_attributes(source).get(_CHECKSUMS)
+    if expected is None:
+        raise FileFormatError(f"{str(source)!r} is not a saved fit: it has no list of checksums")
+    found = _checksums(source)
+    wrong = [name for name in expected if found.get(name) != expected[name]]
+    if wrong:
+        raise FileFormatError(f"{str(source)!r} is damaged: {wrong[0]} is missing or was changed")
+
+
+def _check_format(tree: "xr.DataTree", source: Path) -> None:
+    if tree.attrs.get("bayesgmm_format") != _FORMAT:
+        raise FileFormatError(f"{str(source)!r} is not a saved fit: the mark {_FORMAT!r} is missing")
+    version = int(tree.attrs.get("bayesgmm_format_version", 0))
+    if version > FORMAT_VERSION:
+        raise FileFormatError(
+            f"{str(source)!r} has format version {version}; this bayesgmm reads up to {FORMAT_VERSION}: "
+            "install a newer one"
+        )
+
+
+def _check_contents(tree: "xr.DataTree", source: Path) -> None:
+    absent = [
+        f"{group}/{name}" for group, names in _VARIABLES.items() for name in names
+        if group not in tree.children or name not in tree[group].variables
+    ]  # fmt: skip
+    if absent:
+        raise FileFormatError(f"{str(source)!r} is not a complete fit: {absent[0]} is missing")
+    try:
+        FitInfo.from_json(tree.attrs["bayesgmm_info"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileFormatError(f"{str(source)!r} does not say how the fit was made ({error})") from None
