@@ -1,0 +1,142 @@
+"""Which component each row belongs to, row by row, and how sure that is.
+
+A bar for each row, one colour for each component, the row's own component at the foot. In most data most rows are
+certain and say nothing, so the picture shows the rows that are not, and says in words what the others are like.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from bayesgmm.errors import ArgumentError
+from bayesgmm.plots.style import EM_COLOR, component_color, literal, new_axes, tidy
+from bayesgmm.plots.subject import read_subject
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["plot_memberships"]
+
+Floats = NDArray[np.float64]
+
+#: A row is certain when its membership, or the lower end of its interval, is at least this.
+CERTAIN = 0.99
+#: Rows that are drawn even if they are certain, so that there is something to see.
+MIN_ROWS = 12
+#: Above this many rows their labels would overlap and are left out.
+MAX_LABELS = 60
+
+
+def plot_memberships(fit: Any, ax: "Axes | None" = None, *, n_rows: int = 40, prob: float | None = None) -> "Axes":
+    """Draw the memberships of the rows that are not certain.
+
+    Parameters
+    ----------
+    fit : MixtureFit or Comparison
+        What to draw. Of a comparison, bars and intervals are the posterior's and EM's responsibilities are marked.
+    ax : matplotlib Axes, optional
+        Where to draw. Default a new figure.
+    n_rows : int, default 40
+        At most how many rows; those whose largest membership is smallest are taken.
+    prob : float, optional
+        Probability that the intervals hold. Default the comparison's, or ArviZ's ``stats.ci_prob``.
+
+    Returns
+    -------
+    matplotlib Axes
+        The axes: rows grouped by their most probable component, the least certain at the right of each group.
+
+    Raises
+    ------
+    ArgumentError
+        When `n_rows` is not positive.
+    """
+    if n_rows < 1:
+        raise ArgumentError(f"n_rows={n_rows} must be at least 1")
+    subject = read_subject(fit)
+    held = subject.interval_prob(prob)
+    every = subject.memberships(held)
+    order = _least_certain(every, n_rows)
+    shown = every.isel(row=order)
+    ax = new_axes(ax, (10.0, 3.6))
+    _draw_bars(ax, shown)
+    handles: list[Any] = [
+        Patch(color=component_color(k), alpha=0.8, label=f"component {k}") for k in range(subject.n_components)
+    ]
+    if subject.has_draws:
+        handles.append(_draw_intervals(ax, shown, held))
+    if subject.has_draws and subject.estimate is not None:
+        responsibilities = subject.estimate.responsibilities(subject.main.prepared.values[order])
+        handles.append(_draw_em(ax, shown, responsibilities))
+    _label_rows(ax, shown)
+    ax.set(ylim=(0, 1), xlim=(-0.6, len(order) - 0.4), ylabel="membership", xlabel=_describe_rest(every, order))
+    ax.legend(
+        handles=handles,
+        frameon=False,
+        fontsize="small",
+        ncols=len(handles),
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+    )
+    return tidy(ax)
+
+
+def _least_certain(memberships: xr.Dataset, n_rows: int) -> NDArray[np.intp]:
+    """Return the positions of the least certain rows, by component, the most certain first."""
+    largest = memberships["mean"].max("component").values
+    uncertain = int(np.sum(_own(memberships, memberships["lower"].values) < CERTAIN))
+    chosen = np.argsort(largest, kind="stable")[: min(n_rows, max(uncertain, MIN_ROWS))]
+    best = memberships["map_component"].values
+    return chosen[np.lexsort((-largest[chosen], best[chosen]))]
+
+
+def _draw_bars(ax: "Axes", shown: xr.Dataset) -> None:
+    positions = np.arange(shown.sizes["row"])
+    best, mean = shown["map_component"].values.astype(int), shown["mean"].values
+    foot = mean[positions, best]
+    ax.bar(positions, foot, width=0.86, color=[component_color(k) for k in best], alpha=0.8)
+    for k in range(mean.shape[1]):
+        height = np.where(best == k, 0.0, mean[:, k])
+        ax.bar(positions, height, bottom=foot, width=0.86, color=component_color(k), alpha=0.8)
+        foot = foot + height
+
+
+def _own(shown: xr.Dataset, values: Floats) -> Floats:
+    return values[np.arange(len(values)), shown["map_component"].values.astype(int)]
+
+
+def _draw_intervals(ax: "Axes", shown: xr.Dataset, prob: float) -> Line2D:
+    lower, upper = _own(shown, shown["lower"].values), _own(shown, shown["upper"].values)
+    ax.vlines(np.arange(len(lower)), lower, upper, color=EM_COLOR, lw=1.3)
+    return Line2D([], [], color=EM_COLOR, lw=1.3, label=f"{prob:.0%} interval")
+
+
+def _draw_em(ax: "Axes", shown: xr.Dataset, responsibilities: Floats) -> Line2D:
+    style: dict[str, Any] = {"ls": "", "marker": "D", "ms": 4.5, "color": "white", "mec": EM_COLOR, "mew": 1.1}
+    ax.plot(np.arange(len(responsibilities)), _own(shown, responsibilities), **style, clip_on=False, zorder=3)
+    return Line2D([], [], **style, label="EM")
+
+
+def _label_rows(ax: "Axes", shown: xr.Dataset) -> None:
+    if shown.sizes["row"] > MAX_LABELS:
+        ax.set_xticks([])
+        return
+    labels = [literal(str(label), 20) for label in shown["row"].values]
+    ax.set_xticks(np.arange(len(labels)), labels, rotation=90, fontsize="x-small")
+    ax.tick_params(axis="x", length=0)
+
+
+def _describe_rest(memberships: xr.Dataset, order: NDArray[np.intp]) -> str:
+    rest = np.delete(memberships["mean"].max("component").values, order)
+    if rest.size == 0:
+        return "row"
+    # Rounded down: what is said of the others must be true of each of them.
+    least = np.floor(1000 * rest.min()) / 1000
+    return (
+        f"row: the {len(order)} least certain; each of the other {rest.size} "
+        f"belongs to one component with at least {least:.1%}"
+    )

@@ -1,0 +1,151 @@
+"""A fit in a table: how it was made, one row for each parameter, and what stands against believing it.
+
+The same three parts for the terminal and for a notebook. For draws the columns are those of ``az.summary``, with
+ArviZ's names, on the parameters that can vary (posterior/parameters.py).
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from bayesgmm.errors import ArgumentError
+from bayesgmm.fit import MixtureFit
+from bayesgmm.posterior.parameters import parameter_draws
+from bayesgmm.reporting.advice import advise
+from bayesgmm.reporting.html import Html, element, list_of, paragraphs, table
+from bayesgmm.reporting.numbers import write_count, write_number, write_r_hat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Summary", "summarize"]
+
+_STATISTICS = ("mean", "sd")
+_DIAGNOSTICS = ("ess_bulk", "ess_tail", "r_hat")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Summary:
+    """A fit in words and numbers; shows itself in a terminal and in a notebook.
+
+    Parameters
+    ----------
+    header : tuple of str
+        How the fit was made, line by line.
+    table : DataFrame
+        One row for each parameter, user's units. An estimate has the column ``estimate``; draws have those of
+        ``az.summary``.
+    notes : tuple of str
+        What the rows and columns mean where their names do not say it.
+    advice : tuple of str
+        What stands against believing the fit; empty where nothing does.
+    """
+
+    header: tuple[str, ...]
+    table: pd.DataFrame
+    notes: tuple[str, ...]
+    advice: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        formats: dict[str, Callable[[float], str]] = {name: _writer(str(name)) for name in self.table.columns}
+        rows = self.table.rename_axis(None).to_string(formatters=formats, justify="right")
+        warned = [f"! {sentence}" for sentence in self.advice]
+        return "\n".join([*self.header, "", rows, "", *self.notes, *warned]).rstrip()
+
+    def _repr_html_(self) -> str:
+        return element("div", paragraphs(*self.header), self.to_html(), paragraphs(*self.notes), list_of(self.advice))
+
+    def to_html(self) -> Html:
+        """Return the table as HTML."""
+        head = ["parameter", *self.table.columns]
+        rows = [
+            [name, *(_writer(str(column))(value) for column, value in row.items())]
+            for name, row in self.table.iterrows()
+        ]
+        return table(head, rows)
+
+
+def summarize(fit: MixtureFit, prob: float | None = None) -> Summary:
+    """Summarise a fit.
+
+    Parameters
+    ----------
+    fit : MixtureFit
+        An estimate or draws.
+    prob : float, optional
+        Probability that the intervals hold. Default ArviZ's ``stats.ci_prob``; its ``stats.ci_kind`` says which kind.
+
+    Returns
+    -------
+    Summary
+        Header, table, notes and advice.
+
+    Raises
+    ------
+    ArgumentError
+        When `prob` is not between 0 and 1.
+    """
+    if prob is not None and not 0 < prob < 1:
+        raise ArgumentError(f"prob={prob} must lie between 0 and 1")
+    parameters = _draws_table(fit, prob) if fit.has_draws else _estimate_table(fit)
+    return Summary(_header(fit), parameters, _notes(fit), advise(fit, parameters))
+
+
+def _writer(column: str) -> "Callable[[float], str]":
+    """Return how the numbers of a column are written."""
+    if column.startswith("ess"):
+        return write_count
+    return write_r_hat if column == "r_hat" else write_number
+
+
+def _estimate_table(fit: MixtureFit) -> pd.DataFrame:
+    names, values = parameter_draws(fit.mixture, fit.structure)
+    return pd.DataFrame({"estimate": values}, index=pd.Index(names, name="parameter"))
+
+
+def _draws_table(fit: MixtureFit, prob: float | None) -> pd.DataFrame:
+    import arviz as az
+    import xarray as xr
+
+    names, values = parameter_draws(fit.mixture, fit.structure)
+    draws = xr.Dataset({"parameter": (("chain", "draw", "name"), values)}, coords={"name": names})
+    # Rows come in the order of the draws' last axis, so names can be put back without ArviZ's own labels.
+    # Chains that do not move give 0 / 0, which ArviZ turns into NaN and `advise` into a sentence.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        every = az.summary(draws, kind="all", ci_prob=prob, round_to="none")
+    every = every.set_axis(pd.Index(names, name="parameter"))
+    bounds = [name for name in every.columns if name.endswith(("_lb", "_ub"))]
+    return every[[*_STATISTICS, *bounds, *_DIAGNOSTICS]].astype(float)
+
+
+def _header(fit: MixtureFit) -> tuple[str, ...]:
+    info = fit.info
+    what = "posterior draws" if fit.has_draws else "maximum likelihood"
+    size = f"{fit.n_components} component{'s' * (fit.n_components > 1)}"
+    lines = [
+        f"Gaussian mixture, {what} ({info.method}): {size}, covariances {fit.structure}",
+        f"{fit.n_rows:,} rows x {len(fit.features)} columns: {', '.join(fit.features)}",
+    ]
+    made = [f"seed {info.seed}"] if info.seed is not None else []
+    sizes = fit.tree["posterior"].sizes
+    if fit.has_draws:
+        made.append(f"{sizes['chain']} chains x {sizes['draw']} draws")
+    if "seconds" in info.diagnostics:
+        made.append(f"{info.diagnostics['seconds']:.1f} s")
+    return (*lines, ", ".join(made)) if made else tuple(lines)
+
+
+def _notes(fit: MixtureFit) -> tuple[str, ...]:
+    notes = []
+    if fit.structure.is_shared and fit.n_components > 1:
+        notes.append("All components share one covariance; it is listed under component 0.")
+    if fit.structure.is_spherical and len(fit.features) > 1:
+        notes.append(f"A component's variance is the same in every column; it is listed under {fit.features[0]}.")
+    if not fit.has_draws:
+        notes.append(
+            f"log-likelihood {fit.log_likelihood:,.3f}, {fit.n_parameters} free parameters, AIC {fit.aic:,.2f}, "
+            f"BIC {fit.bic:,.2f}, ICL {fit.icl:,.2f}"
+        )
+    return tuple(notes)

@@ -1,0 +1,255 @@
+"""What the pictures show, read back from the artists."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib import colors as mcolors
+from matplotlib import pyplot as plt
+from matplotlib.collections import LineCollection
+from scipy import stats
+
+from bayesgmm.comparison import compare
+from bayesgmm.data.prepare import prepare
+from bayesgmm.errors import ArgumentError
+from bayesgmm.fit import FitInfo, assemble
+from bayesgmm.mixture import Mixture
+from bayesgmm.plots import (
+    plot_comparison,
+    plot_components,
+    plot_density,
+    plot_memberships,
+    plot_pairs,
+    plot_parameters,
+    plot_trace,
+)
+from bayesgmm.plots.components import ellipses
+from bayesgmm.plots.density import highest_density_thresholds
+from bayesgmm.plots.style import blend, component_color, literal
+from bayesgmm.plots.subject import read_subject
+from bayesgmm.posterior.parameters import parameter_names
+
+ON_AXES = [plot_density, plot_components, plot_memberships]
+
+
+def labels_of(handles):
+    return [text.get_text() for text in handles.get_texts()]
+
+
+class TestEveryPicture:
+    @pytest.mark.parametrize("draw", ON_AXES)
+    @pytest.mark.parametrize("name", ["faithful_em", "faithful_draws", "faithful_check", "galaxies_draws"])
+    def test_draws_on_the_axes_it_is_given(self, draw, name, request):
+        figure, ax = plt.subplots()
+        assert draw(request.getfixturevalue(name), ax=ax) is ax
+        figure.canvas.draw()
+
+    @pytest.mark.parametrize("draw", ON_AXES)
+    def test_makes_its_own_figure(self, draw, faithful_check):
+        assert draw(faithful_check).figure is plt.gcf()
+
+    @pytest.mark.parametrize("draw", [plot_comparison, plot_parameters, plot_pairs])
+    @pytest.mark.parametrize("name", ["faithful_check", "iris_check"])
+    def test_figures(self, draw, name, request):
+        draw(request.getfixturevalue(name)).canvas.draw()
+
+    @pytest.mark.parametrize("draw", [*ON_AXES, plot_comparison, plot_parameters, plot_pairs, plot_trace])
+    def test_refuses_what_is_no_fit(self, draw):
+        with pytest.raises(ArgumentError, match="fit"):
+            draw("faithful")
+
+    @pytest.mark.parametrize("draw", [plot_density, plot_memberships, plot_parameters])
+    @pytest.mark.parametrize("prob", [0.0, 1.0, 95])
+    def test_refuses_impossible_intervals(self, draw, prob, faithful_draws):
+        with pytest.raises(ArgumentError, match="between 0 and 1"):
+            draw(faithful_draws, prob=prob)
+
+    def test_names_are_not_mathematics(self, faithful_em):
+        names = ("cost of $x_$", "a" * 60)
+        prepared = replace(faithful_em.prepared, features=names)
+        mixture = replace(faithful_em.mixture, features=names)
+        fit = assemble(mixture, prepared, faithful_em.info, faithful_em.scaling)
+        for ax in (plot_components(fit), plot_density(fit)):
+            ax.figure.canvas.draw()
+            assert ax.get_xlabel() == literal(names[0])
+            assert len(ax.get_ylabel()) == 40
+
+
+class TestDensity:
+    def test_regions_of_a_normal_are_its_known_ellipses(self):
+        axis = np.linspace(-6, 6, 601)
+        points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+        density = np.exp(-0.5 * (points**2).sum(axis=1)) / (2 * np.pi)
+        found = highest_density_thresholds(density[None], (0.5, 0.9))[0]
+        # The region of share p ends where the density is (1 - p) times its peak.
+        np.testing.assert_allclose(found, np.array([0.5, 0.1]) / (2 * np.pi), rtol=2e-3)
+
+    def test_curves_integrate_to_one_and_lie_in_their_band(self, galaxies_draws):
+        ax = plot_density(galaxies_draws)
+        line = next(line for line in ax.lines if line.get_label() == "posterior mean")
+        x, y = line.get_data()
+        assert np.trapezoid(y, x) == pytest.approx(1.0, abs=5e-3)
+        (band,) = (c for c in ax.collections if c.get_label() == "89% band")
+        outline = band.get_paths()[0].vertices
+        assert np.interp(20.0, x, y) < outline[:, 1].max()
+        assert sum(p.get_height() * p.get_width() for p in ax.patches) == pytest.approx(1.0)
+
+    def test_em_is_drawn_over_the_posterior(self, faithful_check):
+        assert labels_of(plot_density(faithful_check).get_legend())[-1] == "EM: 50% and 90% regions"
+
+    def test_a_marginal_of_many_columns(self, iris_draws):
+        ax = plot_density(iris_draws, features=["petal_length"])
+        assert ax.get_xlabel() == "petal_length"
+
+    def test_refuses_many_columns(self, iris_draws):
+        with pytest.raises(ArgumentError, match=r"4 columns cannot be drawn.*plot_pairs"):
+            plot_density(iris_draws)
+
+
+class TestComponents:
+    def test_ellipses_hold_their_share(self):
+        rng = np.random.default_rng(0)
+        root = rng.normal(size=(3, 2, 2))
+        covariances = root @ np.swapaxes(root, -1, -2)
+        means = rng.normal(size=(3, 2))
+        outlines = ellipses(means, covariances, 0.8) - means[:, None]
+        squares = np.einsum("kni,kij,knj->kn", outlines, np.linalg.inv(covariances), outlines)
+        np.testing.assert_allclose(squares, stats.chi2.ppf(0.8, 2))
+
+    def test_a_bundle_for_each_component_of_the_posterior_and_a_line_for_em(self, faithful_check):
+        ax = plot_components(faithful_check)
+        bundles = [c for c in ax.collections if isinstance(c, LineCollection)]
+        assert [mcolors.to_hex(c.get_color()[0]).upper() for c in bundles] == [component_color(0), component_color(1)]
+        outlines = [line for line in ax.lines if len(line.get_xdata()) > 2]
+        assert len(outlines) == 2
+        assert (ax.get_xlabel(), ax.get_ylabel()) == ("eruptions", "waiting")
+
+    def test_em_has_no_bundle(self, faithful_em):
+        assert not [c for c in plot_components(faithful_em).collections if isinstance(c, LineCollection)]
+
+    def test_chooses_the_columns_that_separate(self, iris_draws):
+        ax = plot_components(iris_draws)
+        assert (ax.get_xlabel(), ax.get_ylabel()) == ("petal_length", "petal_width")
+
+    def test_takes_the_columns_that_are_named(self, iris_draws):
+        ax = plot_components(iris_draws, features=["sepal_width", "petal_length"])
+        assert (ax.get_xlabel(), ax.get_ylabel()) == ("sepal_width", "petal_length")
+
+    def test_refuses_three_columns_and_unknown_ones(self, iris_draws):
+        with pytest.raises(ArgumentError, match="not 3; use plot_pairs"):
+            plot_components(iris_draws, features=["sepal_width", "petal_length", "petal_width"])
+        with pytest.raises(ArgumentError, match="no column named 'weight'"):
+            plot_components(iris_draws, features="weight")
+
+    def test_every_row_is_drawn_once(self, faithful_em):
+        ax = plot_components(faithful_em)
+        assert sum(len(c.get_offsets()) for c in ax.collections) == faithful_em.n_rows
+
+    def test_colours_are_mixed_by_membership(self):
+        shares = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
+        first, second, middle = blend(shares)
+        np.testing.assert_allclose(first, mcolors.to_rgb(component_color(0)))
+        np.testing.assert_allclose(middle, (first + second) / 2)
+
+
+class TestMemberships:
+    def test_bars_add_up_to_one(self, iris_check):
+        ax = plot_memberships(iris_check, n_rows=25)
+        heights = np.zeros(25)
+        for bar in ax.patches:
+            heights[round(bar.get_x() + bar.get_width() / 2)] += bar.get_height()
+        np.testing.assert_allclose(heights, 1.0)
+
+    def test_says_what_is_true_of_the_others(self, iris_draws):
+        largest = np.sort(iris_draws.memberships()["mean"].max("component").values)
+        text = plot_memberships(iris_draws, n_rows=15).get_xlabel()
+        assert "the 15 least certain; each of the other 135" in text
+        said = float(text.rsplit(" ", 1)[1].rstrip("%")) / 100
+        assert largest[15] - 0.001 < said <= largest[15]
+
+    def test_em_marks_are_the_responsibilities_of_em(self, faithful_check):
+        ax = plot_memberships(faithful_check)
+        (marks,) = (line for line in ax.lines if line.get_marker() == "D")
+        rows = [int(label.get_text()) for label in ax.get_xticklabels()]
+        expected = faithful_check.memberships.loc[rows, "em_responsibility"]
+        np.testing.assert_allclose(marks.get_ydata(), expected)
+
+    def test_few_rows_that_are_certain(self, faithful_em):
+        ax = plot_memberships(faithful_em, n_rows=10_000)
+        assert 12 <= len(ax.get_xticks()) < 40
+
+    def test_refuses_no_rows(self, faithful_em):
+        with pytest.raises(ArgumentError, match="n_rows=0"):
+            plot_memberships(faithful_em, n_rows=0)
+
+
+class TestParameters:
+    def test_every_parameter_has_a_line_and_em_its_place(self, faithful_check):
+        figure = plot_parameters(faithful_check)
+        ticks = [label.get_text() for ax in figure.axes for label in ax.get_yticklabels()]
+        assert len(ticks) == len(parameter_names("full", 2, ["eruptions", "waiting"]))
+        marks = [line.get_xdata()[0] for ax in figure.axes for line in ax.lines if line.get_marker() in "D<>"]
+        np.testing.assert_allclose(marks, faithful_check.parameters["z"].clip(-4, 4))
+
+    def test_intervals_are_those_of_the_comparison(self, faithful_em, faithful_draws):
+        for kind in ("eti", "hdi"):
+            check = compare(faithful_em, faithful_draws, ci_prob=0.5, ci_kind=kind)
+            lines = plot_parameters(check).axes[0].collections[0].get_segments()
+            table = check.parameters.iloc[:2]
+            expected = (table["lower"] - table["mean"]) / table["sd"]
+            np.testing.assert_allclose([line[0, 0] for line in lines], expected)
+
+    def test_a_single_component_has_no_weight(self, faithful):
+        rng = np.random.default_rng(0)
+        means = faithful.values.mean(axis=0) + rng.normal(size=(2, 30, 1, 2))
+        covariances = np.cov(faithful.values.T) * rng.uniform(0.9, 1.1, size=(2, 30, 1, 1, 1))
+        mixture = Mixture(np.ones((2, 30, 1)), means, covariances, faithful.features)
+        fit = assemble(mixture, faithful, FitInfo("nuts", "VVV", 1), read_scaling(faithful))
+        assert [ax.get_title(loc="left") for ax in plot_parameters(fit).axes] == ["means", "covariances"]
+
+    def test_refuses_an_estimate(self, faithful_em):
+        with pytest.raises(ArgumentError, match="single estimate"):
+            plot_parameters(faithful_em)
+
+
+def read_scaling(prepared):
+    from bayesgmm.structure import as_structure
+
+    return prepared.scaling(as_structure("full"))
+
+
+class TestTraceAndPairs:
+    def test_trace_has_a_row_for_each_column_and_moment(self, faithful_draws):
+        collection = plot_trace(faithful_draws)
+        assert set(collection.viz["plot"].data_vars) == {
+            "weights", "mean: eruptions", "sd: eruptions", "mean: waiting", "sd: waiting",
+        }  # fmt: skip
+
+    def test_trace_refuses_an_estimate(self, faithful_em):
+        with pytest.raises(ArgumentError, match="needs draws"):
+            plot_trace(faithful_em)
+
+    def test_pairs_fill_the_lower_triangle(self, iris_check):
+        figure = plot_pairs(iris_check)
+        assert sum(ax.get_visible() for ax in figure.axes) == 4 * 5 / 2
+
+    def test_pairs_refuse_one_column(self, galaxies_draws):
+        with pytest.raises(ArgumentError, match="2 to 8 columns, not 1"):
+            plot_pairs(galaxies_draws)
+
+
+class TestSubject:
+    def test_a_comparison_is_drawn_in_the_posteriors_order(self, faithful_em, faithful_draws, faithful_check):
+        swapped = assemble(
+            faithful_em.mixture.permute([1, 0]), faithful_em.prepared, faithful_em.info, faithful_em.scaling
+        )
+        subject = read_subject(compare(swapped, faithful_draws))
+        np.testing.assert_array_equal(subject.estimate.weights, faithful_check.matched_em.weights)
+
+    def test_weighted_rows_count_in_the_histogram(self):
+        values = np.r_[np.linspace(0, 1, 20), np.linspace(9, 10, 20)][:, None]
+        prepared = prepare(values, sample_weight=np.r_[np.full(20, 3.0), np.ones(20)])
+        mixture = Mixture([0.75, 0.25], [[0.5], [9.5]], [[[0.1]], [[0.1]]], prepared.features)
+        ax = plot_density(assemble(mixture, prepared, FitInfo("em", "VII", 2), read_scaling(prepared)))
+        left = sum(p.get_height() * p.get_width() for p in ax.patches if p.get_x() < 5)
+        assert left == pytest.approx(0.75)

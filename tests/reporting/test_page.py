@@ -1,0 +1,145 @@
+"""The page stands alone, says what it should, and lets nobody's column names become markup."""
+
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import matplotlib as mpl
+import pytest
+from matplotlib import pyplot as plt
+
+from bayesgmm.comparison import compare
+from bayesgmm.errors import ArgumentError
+from bayesgmm.fit import assemble
+from bayesgmm.reporting.page import report
+from bayesgmm.reporting.recipe import python_lines
+
+VOID = {"img", "meta"}
+
+
+class Reader(HTMLParser):
+    """Checks that tags are balanced, and keeps tags, attributes and text."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.sources, self.text = [], [], [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.sources += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.text += data
+
+
+def read(path):
+    reader = Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    assert reader.open == []
+    return reader
+
+
+def renamed(fit, names):
+    prepared = replace(fit.prepared, features=names)
+    return assemble(replace(fit.mixture, features=names), prepared, fit.info, fit.scaling)
+
+
+@pytest.fixture(scope="module")
+def comparison_page(faithful_check, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    return report(faithful_check, path, source="a table", command="bayesgmm compare faithful -k 2")
+
+
+class TestComparison:
+    def test_needs_no_other_file(self, comparison_page):
+        page = read(comparison_page)
+        assert len(page.sources) == page.tags.count("img") == 4
+        assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+        assert not {"script", "link", "iframe"} & set(page.tags)
+        assert "http://" not in comparison_page.read_text() + ""
+        assert "url(" not in comparison_page.read_text()
+
+    def test_says_everything(self, comparison_page, faithful_check):
+        text = " ".join(read(comparison_page).text.split())
+        for finding in faithful_check.findings:
+            assert finding.text in text
+        for name in faithful_check.parameters.index:
+            assert name in text
+        for advice in faithful_check.advice:
+            assert advice in text
+        assert "-1,130.26" in text
+        assert f"{faithful_check.prediction.loc['posterior', 'elpd_loo']:,.2f}" in text
+        assert "bayesgmm compare faithful -k 2" in text
+        assert "a table" in text
+
+    def test_the_row_between_the_components_is_listed(self, comparison_page):
+        assert "243component 1" in read(comparison_page).text
+
+    @pytest.mark.parametrize("name", ["iris_check", "iris_em", "galaxies_draws"])
+    def test_other_subjects(self, name, request, tmp_path):
+        page = read(report(request.getfixturevalue(name), tmp_path / "page.html", title="A title"))
+        assert page.tags.count("h1") == 1
+        assert "A title" in page.text
+        assert "img" in page.tags
+
+    def test_names_do_not_become_markup(self, faithful_em, faithful_draws, tmp_path):
+        names = ("<script>alert(1)</script>", '"><img src=http://x.invalid/y> $\\frac$ 重さ')
+        check = compare(renamed(faithful_em, names), renamed(faithful_draws, names))
+        page = read(report(check, tmp_path / "page.html", title="<b>", source="<i>", command="<u>"))
+        assert not {"script", "b", "i", "u"} & set(page.tags)
+        assert all(source.startswith("data:") for source in page.sources)
+        assert f"means[0, {names[0]}]" in page.text
+
+    def test_users_style_and_page_do_not_meet(self, galaxies_draws, tmp_path):
+        plain = read(report(galaxies_draws, tmp_path / "plain.html"))
+        with mpl.rc_context({"axes.facecolor": "pink"}):
+            pink = read(report(galaxies_draws, tmp_path / "pink.html"))
+            assert mpl.rcParams["axes.facecolor"] == "pink"
+        assert pink.sources == plain.sources
+        assert plt.get_fignums() == []
+
+
+class TestWriting:
+    def test_replaces_an_old_page_and_leaves_nothing_else(self, galaxies_draws, tmp_path):
+        (tmp_path / "page.html").write_text("old")
+        assert report(galaxies_draws, str(tmp_path / "page.html")) == tmp_path / "page.html"
+        assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+        assert read(tmp_path / "page.html").tags[0] == "html"
+
+    def test_refusals(self, galaxies_draws, tmp_path):
+        with pytest.raises(ArgumentError, match=r"ends in \.html"):
+            report(galaxies_draws, tmp_path / "page.pdf")
+        with pytest.raises(ArgumentError, match="not str"):
+            report("galaxies", tmp_path / "page.html")
+        with pytest.raises(FileNotFoundError, match="there is no folder"):
+            report(galaxies_draws, tmp_path / "absent" / "page.html")
+
+
+class TestRecipe:
+    def test_both_fits(self, faithful_em, faithful_draws):
+        assert python_lines(faithful_em, faithful_draws).splitlines()[3:] == [
+            'em = bg.fit_em(table, 2, structure="full", seed=0)',
+            'post = bg.fit_bayes(table, 2, structure="full", seed=0, draws=40, tune=500, chains=2, em=em)',
+            "check = bg.compare(em, post)",
+            'bg.report(check, "report.html")',
+        ]
+
+    def test_settings_that_are_not_the_usual_ones(self, faithful_em):
+        settings = {"n_starts": 5, "tol": 1e-10, "reg_covar": 0.01, "start": "given", "n_dropped": 3}
+        info = replace(faithful_em.info, settings=settings, seed=7)
+        fit = assemble(faithful_em.mixture, faithful_em.prepared, info, faithful_em.scaling)
+        assert (
+            'em = bg.fit_em(table, 2, structure="full", seed=7, missing="drop", n_starts=5, reg_covar=0.01, start=...)'
+            in python_lines(fit, None)
+        )
+
+    def test_priors_that_are_the_users_own(self, faithful_draws):
+        priors = {"concentration": 4.0, "within_sd": [1.0, 2.0]}
+        info = replace(faithful_draws.info, settings={"priors": priors})
+        fit = assemble(faithful_draws.mixture, faithful_draws.prepared, info, faithful_draws.scaling)
+        assert "priors=bg.Priors(concentration=4.0, within_sd=[1.0, 2.0]))" in python_lines(None, fit)

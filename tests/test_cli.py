@@ -1,0 +1,207 @@
+"""The command: what it prints and writes, and that whatever is wrong ends in one sentence."""
+
+import signal
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+import bayesgmm
+from bayesgmm.cli import Interrupted, main
+from bayesgmm.errors import SamplingWarning
+from bayesgmm.storage import load
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Run the command in an empty folder; returns status, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+
+    def run_command(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        streams = capsys.readouterr()
+        return ended.value.code, streams.out, streams.err
+
+    return run_command
+
+
+@pytest.fixture
+def quick_posterior(monkeypatch, faithful_draws):
+    """Stand in for the sampler; keeps what it was called with."""
+    calls = []
+
+    def sample(data, components, **options):
+        calls.append((data, components, options))
+        warnings.warn("the draws are few", SamplingWarning, stacklevel=2)
+        warnings.warn("something about a library", UserWarning, stacklevel=2)
+        return faithful_draws
+
+    monkeypatch.setattr("bayesgmm.bayes.fit_bayes", sample)
+    return calls
+
+
+class TestCompare:
+    def test_prints_and_writes(self, run, quick_posterior, tmp_path):
+        status, out, err = run("compare", "faithful", "-k", "2", "--out", "some/where", "--seed", "3", "--draws", "7")
+        assert status == 0
+        assert "-1130.26" in out
+        assert out.splitlines()[-3:] == [f"  some/where/{name}" for name in ("report.html", "fit.nc", "em.nc")]
+        assert err == "Warning: the draws are few.\n"
+        page = (tmp_path / "some" / "where" / "report.html").read_text()
+        assert "bayesgmm compare faithful -k 2 --out some/where --seed 3 --draws 7" in page
+        em, post = load("some/where/em.nc"), load("some/where/fit.nc")
+        assert (em.method, em.info.seed, post.method) == ("em", 3, "nuts")
+        ((data, components, options),) = quick_posterior
+        assert (data.n_rows, components) == (272, 2)
+        assert options.pop("em").log_likelihood == em.log_likelihood
+        assert options == {"structure": "full", "seed": 3, "draws": 7, "tune": 500, "chains": 4}
+
+    def test_writes_nothing_without_out(self, run, quick_posterior, tmp_path):
+        status, out, err = run("compare", "faithful", "-k", "2", "--quiet")
+        assert (status, err) == (0, "")
+        assert "Written" not in out
+        assert list(tmp_path.iterdir()) == []
+
+    def test_with_a_real_sampler(self, run):
+        status, out, _ = run("compare", "galaxies", "-k", "2", "--draws", "60", "--tune", "100", "--chains", "2")
+        assert status == 0
+        assert "2 chains x 60 draws (nuts)" in out
+
+
+class TestFit:
+    def test_summary_of_a_file(self, run, tmp_path):
+        (tmp_path / "t.csv").write_text("name,a,b\n" + "\n".join(f"x,{i % 7},{i * i % 11}" for i in range(60)))
+        status, out, err = run("fit", "t.csv", "-k", "2", "--structure", "diag")
+        assert status == 0
+        assert "60 rows x 2 columns: a, b" in out
+        assert err == "Left out, since not numeric: name.\n"
+
+    def test_columns(self, run, tmp_path):
+        rows = "\n".join(f"{i % 7},{i * i % 11},{i % 5}" for i in range(60))
+        (tmp_path / "t.csv").write_text(f'"a, first",b,c\n{rows}')
+        for arguments, names in (
+            (["--columns", "c,b"], "c, b"),
+            (["--columns", "a, first", "--columns", "c"], "a, first, c"),
+        ):
+            status, out, _ = run("fit", "t.csv", "-k", "1", *arguments)
+            assert status == 0
+            assert f"60 rows x 2 columns: {names}\n" in out
+
+    def test_missing_values_can_be_dropped(self, run, tmp_path):
+        (tmp_path / "t.csv").write_text("a\n" + "\n".join(str(i % 7) for i in range(30)) + "\nNA\n")
+        status, out, err = run("fit", "t.csv", "-k", "1")
+        assert (status, out) == (1, "")
+        assert "column 'a' has 1 missing value (row 30); pass --missing drop to leave these rows out" in err
+        status, out, _ = run("fit", "t.csv", "-k", "1", "--missing", "drop", "--out", "results")
+        assert status == 0
+        assert (tmp_path / "results" / "report.html").exists()
+        assert load("results/fit.nc").n_rows == 30
+
+    def test_nuts(self, run, quick_posterior):
+        status, out, _ = run("fit", "faithful", "-k", "2", "--method", "nuts")
+        assert status == 0
+        assert "posterior draws (nuts)" in out
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["absent.csv"], "there is no file 'absent.csv'."),
+            (["fathful"], "no data set of that name (faithful, iris, galaxies, acidity)."),
+            (["empty.csv"], "'empty.csv' is empty."),
+            (["words.csv"], "'words.csv' has no numeric column; it has a, b."),
+            (["ragged.csv"], "every row needs one field for each column."),
+            (["."], "is a folder; name a file."),
+            (
+                ["faithful", "--columns", "eruptions,length"],
+                "no column named 'length'; the table has eruptions, waiting.",
+            ),
+            (["faithful", "--structure", "round"], "structure='round' is not known;"),
+            (["faithful", "--out", "empty.csv"], "--out 'empty.csv' is a file; name a folder."),
+            (["faithful", "--out", "empty.csv/x"], "--out 'empty.csv/x' cannot be written to: Not a directory."),
+        ],
+    )
+    def test_one_sentence(self, run, tmp_path, arguments, said):
+        (tmp_path / "empty.csv").write_text("")
+        (tmp_path / "words.csv").write_text("a,b\nx,y\n")
+        (tmp_path / "ragged.csv").write_text("a,b\n1,2\n3\n")
+        status, out, err = run("fit", *arguments, "-k", "2")
+        assert (status, out) == (1, "")
+        assert err.startswith("Error: ")
+        assert err.count("\n") == 1
+        assert said in err
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["fit", "faithful"], "Missing option '-k'"),
+            (["fit", "faithful", "-k", "0"], "0 is not in the range"),
+            (["frobnicate"], "No such command 'frobnicate'"),
+        ],
+    )
+    def test_commands_that_make_no_sense(self, run, arguments, said):
+        status, out, err = run(*arguments)
+        assert (status, out) == (2, "")
+        assert said in err
+
+    @pytest.mark.parametrize("stopped", [Interrupted, KeyboardInterrupt])
+    def test_interrupted(self, run, monkeypatch, stopped):
+        def stop(*_arguments, **_options):
+            raise stopped
+
+        monkeypatch.setattr("bayesgmm.em.fit.fit_em", stop)
+        status, out, err = run("fit", "faithful", "-k", "2")
+        assert (status, out) == (130, "")
+        assert err.strip() == "Interrupted; what was not finished has not been written."
+
+    def test_ctrl_c_is_not_swallowed_by_a_sampler(self, run, monkeypatch):
+        def sample(*_arguments, **_options):
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt:
+                pytest.fail("taken as a wish for fewer draws")
+
+        monkeypatch.setattr("bayesgmm.bayes.fit_bayes", sample)
+        before = signal.getsignal(signal.SIGINT)
+        assert run("compare", "faithful", "-k", "2")[0] == 130
+        assert signal.getsignal(signal.SIGINT) is before
+
+    def test_a_disk_that_is_full(self, run, monkeypatch, tmp_path):
+        def fail(*_arguments, **_options):
+            raise OSError(28, "No space left on device", "out/fit.nc")
+
+        monkeypatch.setattr("bayesgmm.storage.save", fail)
+        status, _, err = run("fit", "faithful", "-k", "2", "--out", "out")
+        assert (status, err) == (1, "Error: cannot read or write 'out/fit.nc': No space left on device.\n")
+
+
+class TestHelp:
+    def test_datasets(self, run):
+        status, out, _ = run("datasets")
+        assert status == 0
+        assert [line.split()[0] for line in out.splitlines()] == ["faithful", "iris", "galaxies", "acidity"]
+
+    def test_version(self, run):
+        assert run("--version")[:2] == (0, f"bayesgmm {bayesgmm.__version__}\n")
+
+    @pytest.mark.parametrize("arguments", [["--help"], ["compare", "-h"], ["fit", "--help"]])
+    def test_help_has_examples(self, run, arguments):
+        status, out, _ = run(*arguments)
+        assert status == 0
+        assert "Examples:\n" in out
+
+    def test_as_a_module_without_heavy_libraries(self):
+        code = (
+            "import sys; sys.argv = ['bayesgmm', '--help']\n"
+            "import atexit, runpy\n"
+            "heavy = {'pymc', 'matplotlib', 'numba', 'numpy', 'pandas', 'arviz', 'rich'}\n"
+            "atexit.register(lambda: print('loaded', sorted(heavy & set(sys.modules))))\n"
+            "runpy.run_module('bayesgmm', run_name='__main__')"
+        )
+        found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert "Usage: bayesgmm [OPTIONS] COMMAND" in found.stdout
+        assert found.stdout.splitlines()[-1] == "loaded []"
