@@ -1,0 +1,246 @@
+"""What an EM iteration needs to know of the data: log-likelihood and sufficient statistics at given parameters.
+
+The sums of the kernel (S0, S1, S2, around the current means) add up over any partition of the rows. Chunks are cut
+by the number of rows alone and reduced in order, so that a result does not depend on the number of threads.
+"""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayesgmm.em.rows import Rows
+from bayesgmm.kernels import em as kernels
+from bayesgmm.mixture import Mixture
+from bayesgmm.structure import CovarianceStructure
+
+__all__ = ["Moments", "Parameters", "Pass", "Source", "Sums", "kind_of", "reduced_scatters"]
+
+Floats = NDArray[np.float64]
+
+_LOG_2PI = float(np.log(2.0 * np.pi))
+# Work below which a second thread costs more than it brings: about 2 ms of one core.
+_WORK_FOR_THREADS = 3e7
+_MAX_CHUNKS = 32
+_TINY = 1e-300
+
+
+class Parameters(NamedTuple):
+    """Weights (K,), means (K, D) and covariances (K, D, D) of a mixture, unchecked: the loop's own currency."""
+
+    weights: Floats
+    means: Floats
+    covariances: Floats
+
+    def to_mixture(self) -> Mixture:
+        """Return the checked value that leaves this room."""
+        return Mixture(self.weights / self.weights.sum(), self.means, self.covariances)
+
+
+class Sums(NamedTuple):
+    """The log-likelihood of some rows and their statistics around the current means."""
+
+    log_likelihood: float
+    s0: Floats
+    s1: Floats
+    s2: Floats
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Effective counts, means and scatters that responsibilities give the components.
+
+    Parameters
+    ----------
+    log_likelihood : float
+        Of all rows, at the parameters that gave the responsibilities.
+    counts : ndarray, shape (K,)
+        Sums of responsibilities.
+    means : ndarray, shape (K, D)
+        Weighted means.
+    scatters : ndarray
+        Weighted sums of squares around these means: (K, D, D), or (K, D) the diagonals, (K, 1) the traces, (1, D, D)
+        the sum over the components. An M step needs no more of them than its structure has.
+    """
+
+    log_likelihood: float
+    counts: Floats
+    means: Floats
+    scatters: Floats
+
+
+def kind_of(structure: CovarianceStructure) -> int:
+    """Return the kernel's kind of covariance for a structure."""
+    if structure.is_spherical:
+        return kernels.SPHERICAL
+    if structure.is_diagonal:
+        return kernels.DIAGONAL
+    return kernels.TIED if structure.is_shared else kernels.FULL
+
+
+class Source(Protocol):
+    """Where an EM run gets its moments from: packed rows, or rows of another kind."""
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the row weights."""
+
+    @property
+    def total(self) -> Moments:
+        """Moments of all rows together, as those of one component with a full scatter."""
+
+    def moments(self, parameters: Parameters, kind: int) -> Moments:
+        """Compute log-likelihood and moments at `parameters`."""
+
+    def on(self, rows: Rows) -> "Source":
+        """Return a source over other, complete rows that shares the threads."""
+
+
+def reduced_scatters(scatters: Floats, kind: int) -> Floats:
+    """Return what a kind of covariance needs of full scatters (K, D, D); see `Moments`."""
+    if kind == kernels.FULL:
+        return scatters
+    if kind == kernels.TIED:
+        return scatters.sum(axis=0, keepdims=True)
+    variances = np.diagonal(scatters, axis1=1, axis2=2)
+    return variances if kind == kernels.DIAGONAL else variances.sum(axis=1, keepdims=True)
+
+
+class Pass:
+    """A pass over packed rows: parameters in, moments out.
+
+    Parameters
+    ----------
+    rows : Rows
+        The packed data.
+    pool : ThreadPoolExecutor or None
+        Where the chunks run; None runs them here, one after the other.
+    n_threads : int
+        Number of tasks that the chunks are dealt to.
+    """
+
+    def __init__(self, rows: Rows, pool: ThreadPoolExecutor | None = None, n_threads: int = 1) -> None:
+        self.rows = rows
+        self._pool = pool
+        self._n_threads = n_threads
+        self._bounds = _chunk_bounds(rows)
+        self.total = self._total_moments()
+
+    @classmethod
+    @contextmanager
+    def over(cls, rows: Rows, n_threads: int | None = None) -> Iterator["Pass"]:
+        """Open a pass with its own threads, and close them at the end."""
+        count = n_threads or len(os.sched_getaffinity(0))
+        if count == 1:
+            yield cls(rows)
+            return
+        with ThreadPoolExecutor(count) as pool:
+            yield cls(rows, pool, count)
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the row weights."""
+        return self.rows.total_weight
+
+    def on(self, rows: Rows) -> "Pass":
+        """Return a pass over other rows that shares the threads."""
+        return Pass(rows, self._pool, self._n_threads)
+
+    def moments(self, parameters: Parameters, kind: int) -> Moments:
+        """Compute log-likelihood and moments at `parameters`.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            When a covariance is not positive definite.
+        """
+        means, factors, constants, chol = _kernel_inputs(parameters, kind)
+        sums = self.sums(kind, means, factors, constants)
+        if kind == kernels.TIED:
+            return self._tied_moments(parameters, sums, chol)
+        counts = np.maximum(sums.s0, _TINY)
+        shifts = sums.s1 / counts[:, None]
+        return Moments(sums.log_likelihood, counts, parameters.means + shifts, _scatters(kind, sums, shifts))
+
+    def sums(self, kind: int, means: Floats, factors: Floats, constants: Floats) -> Sums:
+        """Add up the kernel's sums over all rows, in a fixed order."""
+        k, d = means.shape
+        n_chunks = len(self._bounds) - 1
+        shape = {kernels.FULL: (k, d, d), kernels.DIAGONAL: (k, 1, d), kernels.SPHERICAL: (k, 1, 1)}.get(kind, (1, 0, 0))
+        log_likelihoods = np.zeros((n_chunks, 1))
+        s0, s1, s2 = np.zeros((n_chunks, k)), np.zeros((n_chunks, k, d)), np.zeros((n_chunks, *shape))
+        blocks, weights, bounds = self.rows.blocks, self.rows.weights, self._bounds
+
+        def run(chunk: int) -> None:
+            kernels.em_pass(
+                kind, blocks, weights, bounds[chunk], bounds[chunk + 1], means, factors, constants,
+                log_likelihoods[chunk], s0[chunk], s1[chunk], s2[chunk],
+            )  # fmt: skip
+
+        work = self.rows.n * k * (20.0 + d * (d + 6.0 if kind == kernels.FULL else 4.0))
+        if self._pool is None or work < _WORK_FOR_THREADS:
+            for chunk in range(n_chunks):
+                run(chunk)
+        else:
+            list(self._pool.map(run, range(n_chunks)))
+        return Sums(float(log_likelihoods.sum()), s0.sum(axis=0), s1.sum(axis=0), s2.sum(axis=0))
+
+    def _total_moments(self) -> Moments:
+        """Return the moments of all rows together, as those of one component."""
+        d = self.rows.n_features
+        standard = Parameters(np.ones(1), np.zeros((1, d)), np.eye(d)[None])
+        return self.moments(standard, kernels.FULL)
+
+    def _tied_moments(self, parameters: Parameters, sums: Sums, chol: Floats) -> Moments:
+        """Return the moments with the pooled scatter: total minus between."""
+        counts = np.maximum(sums.s0, _TINY)
+        means = parameters.means + (sums.s1 / counts[:, None]) @ chol.T
+        from_centre = means - self.total.means[0]
+        pooled = self.total.scatters[0] - (counts * from_centre.T) @ from_centre
+        return Moments(sums.log_likelihood, counts, means, pooled[None])
+
+
+def _chunk_bounds(rows: Rows) -> list[int]:
+    """Cut the blocks into chunks of at least 2048 rows, at most 32 of them."""
+    n_chunks = max(1, min(_MAX_CHUNKS, rows.n // 2048, rows.n_blocks))
+    return [rows.n_blocks * chunk // n_chunks for chunk in range(n_chunks + 1)]
+
+
+def _kernel_inputs(parameters: Parameters, kind: int) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return means, factors and constants for the kernel, and the Cholesky factor of a tied covariance."""
+    weights, means, covariances = parameters
+    d = means.shape[1]
+    if kind in (kernels.DIAGONAL, kernels.SPHERICAL):
+        variances = np.diagonal(covariances, axis1=1, axis2=2)
+        if not np.all(variances > 0.0):
+            raise np.linalg.LinAlgError("a variance is not positive")
+        factors = 1.0 / np.sqrt(variances[:, None, : d if kind == kernels.DIAGONAL else 1])
+        log_determinants = 0.5 * np.log(variances).sum(axis=1)
+        chol = np.empty((0, 0))
+    else:
+        chols = np.linalg.cholesky(covariances[:1] if kind == kernels.TIED else covariances)
+        factors = np.tril(np.linalg.inv(chols))
+        log_determinants = np.log(np.diagonal(chols, axis1=1, axis2=2)).sum(axis=1)
+        chol = chols[0]
+    if kind == kernels.TIED:
+        means = means @ factors[0].T
+    constants = np.log(weights) - log_determinants - 0.5 * d * _LOG_2PI
+    return np.ascontiguousarray(means), np.ascontiguousarray(factors), constants, chol
+
+
+def _scatters(kind: int, sums: Sums, shifts: Floats) -> Floats:
+    """Move the second moments from the current means to the new ones."""
+    counts = sums.s0[:, None]
+    if kind == kernels.FULL:
+        lower = np.tril(sums.s2)
+        full = lower + np.tril(sums.s2, -1).transpose(0, 2, 1)
+        return full - (counts * shifts)[:, :, None] * shifts[:, None, :]
+    square = shifts**2
+    if kind == kernels.SPHERICAL:
+        square = square.sum(axis=1, keepdims=True)
+    return sums.s2[:, 0, :] - counts * square

@@ -1,0 +1,490 @@
+"""The pass over the data: log-likelihood and sufficient statistics at one go, for EM and for the gradient.
+
+Rows come packed in blocks of shape (features, rows of the block), so that every inner loop runs over contiguous rows of
+one feature and is vectorised; a block and its scratch stay in the core's cache. Distances and statistics are taken
+around the current mean of the component, so that an offset of the data costs no digits. The loops over features are
+tiled four by four, which is what keeps the arithmetic units busy instead of the load units.
+
+Responsibilities below exp(-650) are set to zero: their products would be denormal numbers, which cost a factor of ten
+(measured at 64 features). The exponential and the logarithm are written out as polynomials, because a call into the
+mathematical library is what stops a compiler from vectorising a loop; both are exact to 2 units in the last place.
+
+Layout of the parameters and of the statistics, by kind of covariance:
+
+========== ================ =========================== ================================
+kind       factors          distance                    second moments
+========== ================ =========================== ================================
+FULL       (K, D, D)        whitened by a triangle      (K, D, D), the lower triangle
+DIAGONAL   (K, 1, D)        scaled feature by feature   (K, 1, D)
+SPHERICAL  (K, 1, 1)        scaled as a whole           (K, 1, 1), the sum over features
+TIED       (1, D, D)        block whitened once         none; statistics are whitened
+========== ================ =========================== ================================
+"""
+
+import numba
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+__all__ = ["DIAGONAL", "FULL", "SPHERICAL", "TIED", "VERSION", "em_pass", "log_likelihood_and_gradient"]
+
+FULL, DIAGONAL, SPHERICAL, TIED = 0, 1, 2, 3
+
+#: To be increased with every change of a function that a compiled PyTensor graph may have inlined.
+VERSION = 2
+
+# Infinities and NaN keep their meaning; only the order of sums is left to the compiler.
+_jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+# The halving of the range below loses digits when its sums are put in another order.
+_jit_in_order = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+
+_LOWEST = -650.0
+_LOG2_E = 1.4426950408889634
+_LN2_HIGH = 6.93147180369123816490e-01  # Cody & Waite: the product with a small integer is exact
+_LN2_LOW = 1.90821492927058770002e-10
+_SQRT2 = 1.4142135623730951
+
+
+@intrinsic
+def _float_of_bits(_, bits):
+    """Read 64 bits as a double."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], context.get_value_type(signature.return_type))
+
+    return types.float64(types.int64), codegen
+
+
+@intrinsic
+def _bits_of_float(_, number):
+    """Read a double as 64 bits."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], context.get_value_type(signature.return_type))
+
+    return types.int64(types.float64), codegen
+
+
+@_jit_in_order
+def _exp(x):
+    """Return exp(x) for -650 <= x <= 0, by halving the range to |r| <= log(2)/2 and the Taylor series of degree 12."""
+    n = np.floor(x * _LOG2_E + 0.5)
+    r = (x - n * _LN2_HIGH) - n * _LN2_LOW
+    p = 1.0 / 479001600.0
+    p = p * r + 1.0 / 39916800.0
+    p = p * r + 1.0 / 3628800.0
+    p = p * r + 1.0 / 362880.0
+    p = p * r + 1.0 / 40320.0
+    p = p * r + 1.0 / 5040.0
+    p = p * r + 1.0 / 720.0
+    p = p * r + 1.0 / 120.0
+    p = p * r + 1.0 / 24.0
+    p = p * r + 1.0 / 6.0
+    p = p * r + 0.5
+    p = p * r + 1.0
+    p = p * r + 1.0
+    return p * _float_of_bits((np.int64(np.int32(n)) + 1023) << 52)
+
+
+@_jit_in_order
+def _log(x):
+    """Return log(x) for a normal x >= 1, as 2 atanh((m - 1) / (m + 1)) of the mantissa m."""
+    bits = _bits_of_float(x)
+    exponent = np.float64(np.int32((bits >> 52) - 1023))
+    m = _float_of_bits((bits & 0x000FFFFFFFFFFFFF) | 0x3FF0000000000000)
+    is_large = m > _SQRT2
+    m = 0.5 * m if is_large else m
+    exponent = exponent + 1.0 if is_large else exponent
+    s = (m - 1.0) / (m + 1.0)
+    t = s * s
+    p = 1.0 / 21.0
+    p = p * t + 1.0 / 19.0
+    p = p * t + 1.0 / 17.0
+    p = p * t + 1.0 / 15.0
+    p = p * t + 1.0 / 13.0
+    p = p * t + 1.0 / 11.0
+    p = p * t + 1.0 / 9.0
+    p = p * t + 1.0 / 7.0
+    p = p * t + 1.0 / 5.0
+    p = p * t + 1.0 / 3.0
+    p = p * t + 1.0
+    return exponent * _LN2_HIGH + (2.0 * s * p + exponent * _LN2_LOW)
+
+
+@_jit
+def _centre(x, mean, out):
+    for i in range(x.shape[0]):
+        x_i, out_i, mean_i = x[i], out[i], mean[i]
+        for b in range(x_i.shape[0]):
+            out_i[b] = x_i[b] - mean_i
+
+
+@_jit
+def _multiply_tile(f, j, i, c, y):
+    """Add four rows of f times four rows of c to y."""
+    c0, c1, c2, c3 = c[i], c[i + 1], c[i + 2], c[i + 3]
+    y0, y1, y2, y3 = y[0], y[1], y[2], y[3]
+    f00, f01, f02, f03 = f[j, i], f[j, i + 1], f[j, i + 2], f[j, i + 3]
+    f10, f11, f12, f13 = f[j + 1, i], f[j + 1, i + 1], f[j + 1, i + 2], f[j + 1, i + 3]
+    f20, f21, f22, f23 = f[j + 2, i], f[j + 2, i + 1], f[j + 2, i + 2], f[j + 2, i + 3]
+    f30, f31, f32, f33 = f[j + 3, i], f[j + 3, i + 1], f[j + 3, i + 2], f[j + 3, i + 3]
+    for b in range(c.shape[1]):
+        y0[b] += f00 * c0[b] + f01 * c1[b] + f02 * c2[b] + f03 * c3[b]
+        y1[b] += f10 * c0[b] + f11 * c1[b] + f12 * c2[b] + f13 * c3[b]
+        y2[b] += f20 * c0[b] + f21 * c1[b] + f22 * c2[b] + f23 * c3[b]
+        y3[b] += f30 * c0[b] + f31 * c1[b] + f32 * c2[b] + f33 * c3[b]
+
+
+@_jit
+def _multiply_rows(f, j, c, y):
+    """Write rows j to j + 3 of the lower triangle f times c to y."""
+    c0, c1, c2, c3 = c[j], c[j + 1], c[j + 2], c[j + 3]
+    y0, y1, y2, y3 = y[0], y[1], y[2], y[3]
+    f00, f10, f11 = f[j, j], f[j + 1, j], f[j + 1, j + 1]
+    f20, f21, f22 = f[j + 2, j], f[j + 2, j + 1], f[j + 2, j + 2]
+    f30, f31, f32, f33 = f[j + 3, j], f[j + 3, j + 1], f[j + 3, j + 2], f[j + 3, j + 3]
+    for b in range(c.shape[1]):
+        y0[b] = f00 * c0[b]
+        y1[b] = f10 * c0[b] + f11 * c1[b]
+        y2[b] = f20 * c0[b] + f21 * c1[b] + f22 * c2[b]
+        y3[b] = f30 * c0[b] + f31 * c1[b] + f32 * c2[b] + f33 * c3[b]
+    for i in range(0, j, 4):
+        _multiply_tile(f, j, i, c, y)
+
+
+@_jit
+def _multiply_row(f, j, c, y0):
+    """Write row j of the lower triangle f times c to y0."""
+    c_j, f_jj = c[j], f[j, j]
+    for b in range(c.shape[1]):
+        y0[b] = f_jj * c_j[b]
+    i = 0
+    while i + 4 <= j:
+        c0, c1, c2, c3 = c[i], c[i + 1], c[i + 2], c[i + 3]
+        f0, f1, f2, f3 = f[j, i], f[j, i + 1], f[j, i + 2], f[j, i + 3]
+        for b in range(c.shape[1]):
+            y0[b] += f0 * c0[b] + f1 * c1[b] + f2 * c2[b] + f3 * c3[b]
+        i += 4
+    while i < j:
+        c0, f0 = c[i], f[j, i]
+        for b in range(c.shape[1]):
+            y0[b] += f0 * c0[b]
+        i += 1
+
+
+@_jit
+def _triangular_distance(f, c, y, q):
+    """Write the squared length of f c to q, f a lower triangle."""
+    d, size = c.shape
+    q[:] = 0.0
+    y0, y1, y2, y3 = y[0], y[1], y[2], y[3]
+    tiled = d - d % 4
+    for j in range(0, tiled, 4):
+        _multiply_rows(f, j, c, y)
+        for b in range(size):
+            q[b] += y0[b] * y0[b] + y1[b] * y1[b] + y2[b] * y2[b] + y3[b] * y3[b]
+    for j in range(tiled, d):
+        _multiply_row(f, j, c, y0)
+        for b in range(size):
+            q[b] += y0[b] * y0[b]
+
+
+@_jit
+def _scaled_distance(f, c, q):
+    """Write the squared length of f c to q, f diagonal, or a scalar where it has length one."""
+    q[:] = 0.0
+    for i in range(c.shape[0]):
+        c_i = c[i]
+        f_i = f[min(i, f.shape[0] - 1)]
+        square = f_i * f_i
+        for b in range(c.shape[1]):
+            q[b] += square * c_i[b] * c_i[b]
+
+
+@_jit
+def _whiten(f, x, y, out):
+    """Write f x to out, f a lower triangle."""
+    d = x.shape[0]
+    tiled = d - d % 4
+    for j in range(0, tiled, 4):
+        _multiply_rows(f, j, x, out[j : j + 4])
+    for j in range(tiled, d):
+        _multiply_row(f, j, x, out[j])
+
+
+@_jit
+def _log_joint(kind, x, means, factors, log_constants, c, y, q, out):
+    """Write log w_k + log N(x; k) to out (components, rows)."""
+    unit = np.ones(1)
+    for k in range(means.shape[0]):
+        _centre(x, means[k], c)
+        if kind == FULL:
+            _triangular_distance(factors[k], c, y, q)
+        elif kind == TIED:
+            _scaled_distance(unit, c, q)
+        else:
+            _scaled_distance(factors[k, 0], c, q)
+        constant, out_k = log_constants[k], out[k]
+        for b in range(q.shape[0]):
+            out_k[b] = constant - 0.5 * q[b]
+
+
+@_jit
+def _normalise(log_joint, weights, top, total):
+    """Turn log joint densities into weighted responsibilities in place; return the weighted log-likelihood."""
+    size = weights.shape[0]
+    top[:] = log_joint[0]
+    total[:] = 0.0
+    for k in range(1, log_joint.shape[0]):
+        row = log_joint[k]
+        for b in range(size):
+            top[b] = row[b] if row[b] > top[b] else top[b]
+    for k in range(log_joint.shape[0]):
+        row = log_joint[k]
+        for b in range(size):
+            gap = row[b] - top[b]
+            value = _exp(gap if gap > _LOWEST else _LOWEST)
+            value = value if gap > _LOWEST else 0.0
+            row[b] = value
+            total[b] += value
+    log_likelihood = 0.0
+    for b in range(size):
+        log_likelihood += weights[b] * (top[b] + _log(total[b]))
+        total[b] = weights[b] / total[b]
+    for k in range(log_joint.shape[0]):
+        row = log_joint[k]
+        for b in range(size):
+            row[b] *= total[b]
+    return log_likelihood
+
+
+@_jit
+def _second_moment_tile(rc, c, j, i, out):
+    """Add the sums over rows of rc[j:j+4] c[i:i+4]' to out."""
+    c0, c1, c2, c3 = c[i], c[i + 1], c[i + 2], c[i + 3]
+    r0, r1, r2, r3 = rc[j], rc[j + 1], rc[j + 2], rc[j + 3]
+    s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = 0.0
+    s20 = s21 = s22 = s23 = s30 = s31 = s32 = s33 = 0.0
+    for b in range(c.shape[1]):
+        s00 += r0[b] * c0[b]
+        s01 += r0[b] * c1[b]
+        s02 += r0[b] * c2[b]
+        s03 += r0[b] * c3[b]
+        s10 += r1[b] * c0[b]
+        s11 += r1[b] * c1[b]
+        s12 += r1[b] * c2[b]
+        s13 += r1[b] * c3[b]
+        s20 += r2[b] * c0[b]
+        s21 += r2[b] * c1[b]
+        s22 += r2[b] * c2[b]
+        s23 += r2[b] * c3[b]
+        s30 += r3[b] * c0[b]
+        s31 += r3[b] * c1[b]
+        s32 += r3[b] * c2[b]
+        s33 += r3[b] * c3[b]
+    sums = ((s00, s01, s02, s03), (s10, s11, s12, s13), (s20, s21, s22, s23), (s30, s31, s32, s33))
+    for a in range(4):
+        for e in range(4):
+            out[j + a, i + e] += sums[a][e]
+
+
+@_jit
+def _second_moment_row(rc_j, c, j, out):
+    """Add the sums over rows of rc_j c[:j+1]' to row j of out."""
+    i = 0
+    while i + 4 <= j + 1:
+        c0, c1, c2, c3 = c[i], c[i + 1], c[i + 2], c[i + 3]
+        s0 = s1 = s2 = s3 = 0.0
+        for b in range(c.shape[1]):
+            s0 += rc_j[b] * c0[b]
+            s1 += rc_j[b] * c1[b]
+            s2 += rc_j[b] * c2[b]
+            s3 += rc_j[b] * c3[b]
+        out[j, i] += s0
+        out[j, i + 1] += s1
+        out[j, i + 2] += s2
+        out[j, i + 3] += s3
+        i += 4
+    while i <= j:
+        c0, s0 = c[i], 0.0
+        for b in range(c.shape[1]):
+            s0 += rc_j[b] * c0[b]
+        out[j, i] += s0
+        i += 1
+
+
+@_jit
+def _add_second_moments(kind, rc, c, out):
+    """Add the second moments of a component to out, in the layout of its kind."""
+    d = c.shape[0]
+    if kind == FULL:
+        tiled = d - d % 4
+        for j in range(0, tiled, 4):
+            for i in range(0, j + 4, 4):
+                _second_moment_tile(rc, c, j, i, out)
+        for j in range(tiled, d):
+            _second_moment_row(rc[j], c, j, out)
+    elif kind != TIED:
+        for i in range(d):
+            rc_i, c_i, s = rc[i], c[i], 0.0
+            for b in range(c.shape[1]):
+                s += rc_i[b] * c_i[b]
+            out[0, min(i, out.shape[1] - 1)] += s
+
+
+@_jit
+def _add_moments(kind, x, r, means, c, rc, s0, s1, s2):
+    """Add the statistics of a block to the running sums, component by component."""
+    for k in range(means.shape[0]):
+        r_k, count = r[k], 0.0
+        for b in range(r_k.shape[0]):
+            count += r_k[b]
+        if count == 0.0:
+            continue
+        s0[k] += count
+        mean = means[k]
+        for i in range(x.shape[0]):
+            x_i, c_i, rc_i, mean_i, s = x[i], c[i], rc[i], mean[i], 0.0
+            for b in range(r_k.shape[0]):
+                centred = x_i[b] - mean_i
+                c_i[b] = centred
+                rc_i[b] = r_k[b] * centred
+                s += r_k[b] * centred
+            s1[k, i] += s
+        _add_second_moments(kind, rc, c, s2[min(k, s2.shape[0] - 1)])
+
+
+@_jit
+def em_pass(kind, blocks, weights, first, last, means, factors, log_constants, log_likelihoods, s0, s1, s2):
+    """Add the log-likelihood and the statistics of blocks `first` to `last` - 1 to row 0 of the outputs.
+
+    Parameters
+    ----------
+    kind : int
+        FULL, DIAGONAL, SPHERICAL or TIED.
+    blocks : ndarray of float64, shape (blocks, D, B)
+        The rows, packed.
+    weights : ndarray of float64, shape (blocks, B) or (2, B)
+        Weights of the rows. Two rows stand for "every block but the last" and "the last block". Padding has weight zero.
+    first, last : int
+        The blocks of this call.
+    means : ndarray of float64, shape (K, D)
+        Current means; for TIED in whitened coordinates.
+    factors : ndarray of float64
+        Inverses of the Cholesky factors of the covariances, in the layout of the kind.
+    log_constants : ndarray of float64, shape (K,)
+        What is added to half the squared distance: log weight plus the log of the normalising constant.
+    log_likelihoods, s0, s1, s2 : ndarray of float64, shapes (1,), (K,), (K, D) and the layout of the kind
+        The sums, added to in place. s1 and s2 are around `means`; for TIED s1 is in whitened coordinates.
+    """
+    d, size = blocks.shape[1:]
+    k = means.shape[0]
+    c, rc, white = np.empty((d, size)), np.empty((d, size)), np.empty((d, size))
+    y, q, top, total = np.empty((4, size)), np.empty(size), np.empty(size), np.empty(size)
+    r = np.empty((k, size))
+    for block in range(first, last):
+        x = blocks[block]
+        if kind == TIED:
+            _whiten(factors[0], x, y, white)
+            x = white
+        w = weights[max(0, block - blocks.shape[0] + weights.shape[0])]
+        _log_joint(kind, x, means, factors, log_constants, c, y, q, r)
+        log_likelihoods[0] += _normalise(r, w, top, total)
+        _add_moments(kind, x, r, means, c, rc, s0, s1, s2)
+
+
+# ---------------------------------------------------------------- the marginal likelihood and its gradient
+
+_ROWS = 256
+_BLOCKS = 16
+_HALF_LOG_2PI = 0.9189385332046727
+
+
+@_jit
+def _load(rows, row_weights, start, blocks, weights):
+    """Fill blocks with rows, features in reverse order; rows of weight zero, and padding, become zeros."""
+    n, d = rows.shape
+    size = blocks.shape[2]
+    for block in range(blocks.shape[0]):
+        for b in range(size):
+            row = start + block * size + b
+            weight = row_weights[row] if row < n else 0.0
+            weights[block, b] = weight
+            for i in range(d):
+                blocks[block, i, b] = rows[row, d - 1 - i] if weight != 0.0 else 0.0
+
+
+@_jit
+def _reverse(log_weights, means, chols, reversed_means, factors, constants):
+    """Fill the kernel's inputs: L' with rows and columns reversed is the lower triangle that it wants."""
+    k, d = means.shape
+    for c in range(k):
+        constants[c] = log_weights[c] - d * _HALF_LOG_2PI
+        for i in range(d):
+            constants[c] += np.log(chols[c, i, i])
+            reversed_means[c, i] = means[c, d - 1 - i]
+            for j in range(i + 1):
+                factors[c, i, j] = chols[c, d - 1 - j, d - 1 - i]
+
+
+@_jit
+def _chain_rule(chol, s0, s1, s2, grad_mean, grad_chol):
+    """Turn the sums around a mean, in reverse order, into derivatives: L L' S1, and tril(s0 / diag(L) - S2 L)."""
+    d = chol.shape[0]
+    white = np.zeros(d)
+    for i in range(d):
+        for j in range(i + 1):
+            white[j] += chol[i, j] * s1[d - 1 - i]
+    for i in range(d):
+        for j in range(i + 1):
+            grad_mean[i] += chol[i, j] * white[j]
+            moment = 0.0
+            for m in range(j, d):
+                a, b = d - 1 - i, d - 1 - m
+                moment += (s2[a, b] if a >= b else s2[b, a]) * chol[m, j]
+            grad_chol[i, j] = -moment
+        grad_chol[i, i] += s0 / chol[i, i]
+
+
+@_jit
+def log_likelihood_and_gradient(rows, row_weights, log_weights, means, chols):
+    """Compute the weighted marginal log-likelihood and its gradient (math.md, 4.5 and 4.6).
+
+    Parameters
+    ----------
+    rows : ndarray of float64, shape (n, D)
+        Rows.
+    row_weights : ndarray of float64, shape (n,)
+        Weights of the rows; a row of weight zero has no effect, whatever it holds.
+    log_weights : ndarray of float64, shape (K,)
+        Log component weights; they need not be normalised.
+    means : ndarray of float64, shape (K, D)
+        Means.
+    chols : ndarray of float64, shape (K, D, D)
+        Lower Cholesky factors of the precisions.
+
+    Returns
+    -------
+    log_likelihood : float
+        Sum over the rows of weight times log density; NaN where a parameter is.
+    grad_log_weights, grad_means, grad_chols : ndarray
+        Its partial derivatives, in the shapes of the parameters; the upper triangles of the last are zero.
+    """
+    n, d = rows.shape
+    k = means.shape[0]
+    value = np.zeros(1)
+    s0, s1, s2 = np.zeros(k), np.zeros((k, d)), np.zeros((k, d, d))
+    grad_means, grad_chols = np.zeros((k, d)), np.zeros((k, d, d))
+    factors, reversed_means, constants = np.zeros((k, d, d)), np.empty((k, d)), np.empty(k)
+    _reverse(log_weights, means, chols, reversed_means, factors, constants)
+    if not np.isfinite(constants.sum() + reversed_means.sum() + factors.sum()):
+        return np.nan, s0 * np.nan, grad_means * np.nan, grad_chols * np.nan
+    size = min(_ROWS, 8 * (-(-n // 8)))
+    n_blocks = min(_BLOCKS, -(-n // size))
+    blocks, weights = np.empty((n_blocks, d, size)), np.empty((n_blocks, size))
+    for start in range(0, n, n_blocks * size):
+        _load(rows, row_weights, start, blocks, weights)
+        em_pass(FULL, blocks, weights, 0, n_blocks, reversed_means, factors, constants, value, s0, s1, s2)
+    for c in range(k):
+        _chain_rule(chols[c], s0[c], s1[c], s2[c], grad_means[c], grad_chols[c])
+    return value[0], s0, grad_means, grad_chols
