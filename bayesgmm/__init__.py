@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from bayesgmm.comparison import Comparison, compare
     from bayesgmm.data import DATASETS, PreparedData, load_dataset, prepare
     from bayesgmm.em.fit import fit_em
+    from bayesgmm.em.kmeans import fit_kmeans
+    from bayesgmm.em.likelihood_ratio import bootstrap_lrt
     from bayesgmm.errors import (
         ArgumentError,
         BayesGMMError,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
         LabelWarning,
         SamplingWarning,
     )
+    from bayesgmm.estimators import BayesianGaussianMixture, GaussianMixture
     from bayesgmm.fit import MixtureFit
     from bayesgmm.mixture import Mixture, simulate
     from bayesgmm.plots import (
@@ -34,12 +37,13 @@ if TYPE_CHECKING:
         plot_density,
         plot_memberships,
         plot_pairs,
+        plot_parameters,
         plot_trace,
     )
     from bayesgmm.posterior import Relabelling, relabel
     from bayesgmm.regions import anomaly_scores, cdf, highest_density_level, quantile
     from bayesgmm.regression import Regression, regress
-    from bayesgmm.report import report
+    from bayesgmm.reporting import report
     from bayesgmm.storage import load
     from bayesgmm.structure import STRUCTURES, CovarianceStructure
 
@@ -48,19 +52,22 @@ _HOMES = {
     "bayesgmm.comparison": ("Comparison", "compare"),
     "bayesgmm.data": ("DATASETS", "PreparedData", "load_dataset", "prepare"),
     "bayesgmm.em.fit": ("fit_em",),
+    "bayesgmm.em.kmeans": ("fit_kmeans",),
+    "bayesgmm.em.likelihood_ratio": ("bootstrap_lrt",),
     "bayesgmm.errors": (
         "ArgumentError", "BayesGMMError", "BayesGMMWarning", "ComparisonError", "ConvergenceWarning", "DataError",
         "DataWarning", "DegenerateFitWarning", "FileFormatError", "FitError", "LabelWarning", "SamplingWarning",
     ),
+    "bayesgmm.estimators": ("BayesianGaussianMixture", "GaussianMixture"),
     "bayesgmm.fit": ("MixtureFit",),
     "bayesgmm.mixture": ("Mixture", "simulate"),
     "bayesgmm.plots": (
-        "plot_comparison", "plot_components", "plot_density", "plot_memberships", "plot_pairs", "plot_trace",
+        "plot_comparison", "plot_components", "plot_density", "plot_memberships", "plot_pairs", "plot_parameters", "plot_trace",
     ),
     "bayesgmm.posterior": ("Relabelling", "relabel"),
     "bayesgmm.regions": ("anomaly_scores", "cdf", "highest_density_level", "quantile"),
     "bayesgmm.regression": ("Regression", "regress"),
-    "bayesgmm.report": ("report",),
+    "bayesgmm.reporting": ("report",),
     "bayesgmm.storage": ("load",),
     "bayesgmm.structure": ("STRUCTURES", "CovarianceStructure"),
 }  # fmt: skip
@@ -72,6 +79,7 @@ __all__ = [
     "ArgumentError",
     "BayesGMMError",
     "BayesGMMWarning",
+    "BayesianGaussianMixture",
     "Comparison",
     "ComparisonError",
     "ConvergenceWarning",
@@ -81,6 +89,7 @@ __all__ = [
     "DegenerateFitWarning",
     "FileFormatError",
     "FitError",
+    "GaussianMixture",
     "LabelWarning",
     "Mixture",
     "MixtureFit",
@@ -90,11 +99,13 @@ __all__ = [
     "Relabelling",
     "SamplingWarning",
     "anomaly_scores",
+    "bootstrap_lrt",
     "build_model",
     "cdf",
     "compare",
     "fit_bayes",
     "fit_em",
+    "fit_kmeans",
     "highest_density_level",
     "load",
     "load_dataset",
@@ -103,6 +114,7 @@ __all__ = [
     "plot_density",
     "plot_memberships",
     "plot_pairs",
+    "plot_parameters",
     "plot_trace",
     "prepare",
     "quantile",

@@ -23,13 +23,15 @@ from numpy.typing import NDArray
 from bayesgmm.data.prepare import PreparedData, read_rows
 from bayesgmm.data.scaling import Scaling
 from bayesgmm.errors import ArgumentError
-from bayesgmm.mixture import Mixture, log_sum_exp
+from bayesgmm.mixture import Mixture, log_sum_exp, softmax
 from bayesgmm.posterior.memberships import memberships
 from bayesgmm.structure import CovarianceStructure, as_structure
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
+
+    from bayesgmm.em.standard_errors import StandardErrors
 
 __all__ = ["FitInfo", "MixtureFit", "assemble"]
 
@@ -212,6 +214,26 @@ class MixtureFit:
         """Log-likelihood after every iteration of the EM run that won, user's units, shape (iterations,)."""
         return np.asarray(self._em_group("optimization")["log_likelihood"].values)
 
+    def standard_errors(self, method: str = "information", **options: Any) -> "StandardErrors":
+        """Compute standard errors of an EM estimate (math.md, 9).
+
+        Parameters
+        ----------
+        method : str, default "information"
+            "information", "sandwich", "empirical", "bootstrap", "parametric_bootstrap", "weighted_bootstrap" or
+            "jackknife".
+        **options
+            ``n_boot``, ``seed``, ``prob``, ...; see `bayesgmm.em.standard_errors.standard_errors`.
+
+        Returns
+        -------
+        StandardErrors
+            ``.table`` has estimate, standard error and interval of every parameter, user's units.
+        """
+        from bayesgmm.em.standard_errors import standard_errors
+
+        return standard_errors(self, method, **options)
+
     # ---------------------------------------------------------------- new and old rows
 
     def log_density(self, X: Any = None) -> Floats:
@@ -249,7 +271,7 @@ class MixtureFit:
         rows = self._read(X)
         out = np.zeros((len(rows), self.n_components))
         for (_, part), log_joint in self.mixture.blocks(rows):
-            out[part] += np.exp(log_joint - log_sum_exp(log_joint)[..., None]).sum(axis=0)
+            out[part] += softmax(log_joint).sum(axis=0)
         return out / self.mixture.n_mixtures
 
     def predict(self, X: Any = None) -> NDArray[np.intp]:
@@ -323,7 +345,7 @@ class MixtureFit:
         Summary
             It prints itself in a terminal and in a notebook; ``.table`` is a DataFrame.
         """
-        from bayesgmm.report.summary import summarize
+        from bayesgmm.reporting.summary import summarize
 
         return summarize(self, prob=prob)
 

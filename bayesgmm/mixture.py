@@ -24,7 +24,7 @@ from bayesgmm.errors import ArgumentError
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Mixture", "default_features", "log_sum_exp", "simulate"]
+__all__ = ["Mixture", "default_features", "log_sum_exp", "simulate", "softmax"]
 
 Floats = NDArray[np.float64]
 
@@ -32,6 +32,8 @@ Floats = NDArray[np.float64]
 BLOCK = 2**22
 
 _LOG_2PI = float(np.log(2.0 * np.pi))
+# Squares of distances overflow at 1e154 standard deviations; infinite ones would make responsibilities NaN.
+_LARGEST_SQUARE = 1e300
 
 
 def default_features(n_features: int) -> tuple[str, ...]:
@@ -46,6 +48,13 @@ def log_sum_exp(values: Floats, axis: int = -1) -> Floats:
     with np.errstate(divide="ignore"):
         total = np.log(np.sum(np.exp(values - finite_peak), axis=axis))
     return np.asarray(total + np.squeeze(finite_peak, axis=axis))
+
+
+def softmax(log_joint: Floats) -> Floats:
+    """Return exp(log_joint) divided by its sum over the last axis; the sum is one however small the densities are."""
+    # Not exp(log_joint - log_sum_exp(log_joint)): 1e8 standard deviations away that logarithm is rounded to units.
+    shares = np.exp(log_joint - np.max(log_joint, axis=-1, keepdims=True))
+    return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,9 +225,7 @@ class Mixture:
             Responsibilities; they sum to one over the components. A row so far away that every density underflows goes
             to the component whose density is largest in logs.
         """
-        log_joint = self.log_joint(X)
-        log_joint -= log_sum_exp(log_joint)[..., None]
-        return np.asarray(np.exp(log_joint))
+        return softmax(self.log_joint(X))
 
     # ---------------------------------------------------------------- moments and sampling
 
@@ -601,7 +608,7 @@ def _squared_distances(rows: Floats, means: Floats, whitening: Floats) -> Floats
         centred = rows - means[:, k, None, :]
         white = centred @ np.swapaxes(whitening[:, k], -1, -2)
         out[:, :, k] = np.einsum("bnd,bnd->bn", white, white)
-    return out
+    return np.minimum(out, _LARGEST_SQUARE, out=out)
 
 
 def _name_singular(covariances: Floats) -> str:

@@ -15,7 +15,7 @@ from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_default_op_cache_key
 
-from bayesgmm.kernels.likelihood import VERSION, log_likelihood_and_gradient
+from bayesgmm.kernels.em import VERSION, log_likelihood_and_gradient
 
 __all__ = ["MixtureLogLikelihood", "mixture_log_likelihood"]
 

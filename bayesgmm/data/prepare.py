@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bayesgmm.data.scaling import Scaling
-from bayesgmm.data.tables import Table, as_floats, column_names, read_table
+from bayesgmm.data.tables import Table, as_floats, column_names, read_table, select_columns
 from bayesgmm.errors import ArgumentError, DataError
 from bayesgmm.mixture import default_features
 from bayesgmm.structure import CovarianceStructure
@@ -229,14 +229,16 @@ def read_rows(table: Any, features: tuple[str, ...]) -> Table:
 
 def _pick_columns(table: Any, features: tuple[str, ...]) -> Table:
     """Read the columns of a fit by name; all columns where the table, or the data of the fit, came without names."""
-    names = table.features if isinstance(table, PreparedData) else column_names(table)
+    if isinstance(table, PreparedData):
+        table = Table(table.values, table.features, table.rows, table.features != default_features(table.n_features))
+        names = table.features if table.has_names else ()
+    else:
+        names = column_names(table)
     absent = [name for name in features if name not in names]
     if absent and names and features != default_features(len(features)):
         raise DataError(f"the fit needs a column named {absent[0]!r}; the table has {', '.join(names)}")
-    if not isinstance(table, PreparedData):
-        return read_table(table, None if absent else features)
-    order = slice(None) if absent or names == features else [names.index(name) for name in features]
-    return Table(table.values[:, order], features, table.rows, has_names=True)
+    wanted = None if absent else features
+    return select_columns(table, wanted) if isinstance(table, Table) else read_table(table, wanted)
 
 
 # -------------------------------------------------------------------- checks

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bayesgmm.errors import ArgumentError, DataError
 from bayesgmm.mixture import default_features
 
-__all__ = ["Table", "as_floats", "column_names", "read_table"]
+__all__ = ["Table", "as_floats", "column_names", "read_table", "select_columns"]
 
 Floats = NDArray[np.float64]
 
@@ -73,7 +73,7 @@ def read_table(table: Any, columns: Sequence[str] | str | None = None) -> Table:
     elif _is_dataframe(table):
         found = _read_dataframe(table, columns)
     else:
-        found = _select(_read_array(table), columns)
+        found = select_columns(_read_array(table), columns)
     if found.values.shape[1] == 0:
         raise DataError("the table has no columns; it needs at least one numeric column")
     return found
@@ -133,7 +133,8 @@ def _position(name: Any, names: Sequence[str], *, has_names: bool) -> int:
     raise DataError(f"no column named {name!r}; the table has {', '.join(names)}")
 
 
-def _select(table: Table, columns: Sequence[str] | str | None) -> Table:
+def select_columns(table: Table, columns: Sequence[str] | str | None) -> Table:
+    """Return a table of some of the columns, or the table itself where none are named; see `read_table`."""
     if columns is None:
         return table
     keep = _positions(columns, table.features, has_names=table.has_names)
@@ -312,7 +313,7 @@ def _read_xarray(table: Any, columns: Sequence[str] | str | None) -> Table:
     names = _xarray_names(table)
     _refuse_repeated(names)
     features = names or default_features(values.shape[1])
-    return _select(Table(values, features, _xarray_rows(table), bool(names)), columns)
+    return select_columns(Table(values, features, _xarray_rows(table), bool(names)), columns)
 
 
 def _read_variables(dataset: Any, columns: Sequence[str] | str | None) -> Table:

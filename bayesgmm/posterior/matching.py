@@ -130,10 +130,12 @@ def bhattacharyya_coefficients(mean_a: Floats, cov_a: Floats, mean_b: Floats, co
 
     Parameters
     ----------
-    mean_a, mean_b : ndarray, shape (..., D)
-        Means.
-    cov_a, cov_b : ndarray, shape (..., D, D)
-        Covariances.
+    mean_a : ndarray, shape (..., D)
+        Means of the first.
+    cov_a : ndarray, shape (..., D, D)
+        Covariances of the first.
+    mean_b, cov_b : ndarray
+        Means and covariances of the second, of the same form.
 
     Returns
     -------

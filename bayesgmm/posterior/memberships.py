@@ -61,7 +61,7 @@ def memberships(mixture: Mixture, X: Floats, rows: NDArray[Any], *, prob: float)
 
 
 def _block(draws: Mixture, X: Floats, prob: float) -> dict[str, Floats]:
-    shares = draws.responsibilities(X).reshape(-1, len(X), draws.n_components)
+    shares = draws.responsibilities(X).reshape(draws.n_mixtures, len(X), draws.n_components)
     mean = shares.mean(axis=0)
     lower, upper = np.quantile(shares, [(1 - prob) / 2, (1 + prob) / 2], axis=0)
     best = mean.argmax(axis=1)

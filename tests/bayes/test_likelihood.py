@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from bayesgmm.bayes.likelihood import mixture_log_likelihood
-from bayesgmm.kernels.likelihood import log_likelihood_and_gradient, pointwise_log_likelihood
+from bayesgmm.kernels.em import log_likelihood_and_gradient
 
 
 def random_case(n, d, k, seed=0):
@@ -26,14 +26,14 @@ def scipy_log_density(rows, log_weights, means, chols):
     return np.logaddexp.reduce(parts, axis=0)
 
 
-@pytest.mark.parametrize(("n", "d", "k"), [(5, 1, 1), (130, 1, 2), (300, 3, 4), (128, 2, 3)])
+@pytest.mark.parametrize(("n", "d", "k"), [(5, 1, 1), (130, 1, 2), (300, 3, 4), (128, 2, 3), (9000, 5, 3)])
 def test_value_is_the_weighted_sum_of_log_densities(n, d, k):
     rows, row_weights, *parameters = random_case(n, d, k)
     value, *_ = log_likelihood_and_gradient(rows, row_weights, *parameters)
     assert value == pytest.approx(row_weights @ np.atleast_1d(scipy_log_density(rows, *parameters)), rel=1e-12)
 
 
-@pytest.mark.parametrize(("n", "d", "k"), [(20, 1, 2), (150, 3, 4)])
+@pytest.mark.parametrize(("n", "d", "k"), [(20, 1, 2), (700, 6, 3)])
 def test_gradient_is_autodiff_of_the_plain_formula(n, d, k):
     rows, row_weights, *parameters = random_case(n, d, k, seed=1)
     log_weights, means, chols = pt.dvector(), pt.dmatrix(), pt.dtensor3()
@@ -103,9 +103,3 @@ def test_rows_far_from_every_component_stay_finite():
     value, *gradient = log_likelihood_and_gradient(np.array([[1e6, 1e6]]), np.ones(1), *parameters)
     assert np.isfinite(value)
     assert all(np.isfinite(part).all() for part in gradient)
-
-
-def test_pointwise_values_sum_to_the_total():
-    rows, _, log_weights, means, chols = random_case(200, 3, 2)
-    pointwise = pointwise_log_likelihood(rows, log_weights[None], means[None], chols[None])
-    np.testing.assert_allclose(pointwise[0], scipy_log_density(rows, log_weights, means, chols), rtol=1e-12)
