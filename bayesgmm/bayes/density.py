@@ -87,6 +87,7 @@ def unconstrained_density(model: pm.Model, values: Mapping[str, Any]) -> Unconst
     turn: AbstractContextManager[Any] = Lock() if calls_python else nullcontext()
 
     def evaluate(vector: Floats) -> tuple[float, Floats]:
+        """Return log density and gradient."""
         with turn:
             value, gradient = density(vector)
         return float(value), gradient

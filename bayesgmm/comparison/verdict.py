@@ -123,8 +123,8 @@ def _components(components: pd.DataFrame) -> Finding:
 def _parameters(parameters: pd.DataFrame, prob: float) -> Finding:
     outside = parameters.index[parameters["verdict"].isin(["outside", "far outside"])]
     n, total = len(outside), len(parameters)
-    worst = str(parameters["z"].abs().idxmax())
-    number = f"{worst} at z = {parameters.loc[worst, 'z']:+.1f} is furthest"
+    worst = int(np.argmax(parameters["z"].abs().to_numpy()))
+    number = f"{parameters.index[worst]} at z = {parameters['z'].iloc[worst]:+.1f} is furthest"
     expected = (1 - prob) * total
     if (parameters["verdict"] == "far outside").any() or n > max(2, 2 * expected + 1):
         text = f"{n} of {total} estimates lie outside their {prob:.0%} interval ({number})."
