@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from bayesgmm.data.prepare import PreparedData, read_rows
 from bayesgmm.data.scaling import Scaling
+from bayesgmm.data.tables import Table
 from bayesgmm.errors import ArgumentError
 from bayesgmm.mixture import Mixture, log_sum_exp, softmax
 from bayesgmm.posterior.memberships import memberships
@@ -327,7 +328,7 @@ class MixtureFit:
         """
         if not 0 < prob < 1:
             raise ArgumentError(f"prob={prob} must lie between 0 and 1")
-        table = read_rows(self.prepared if X is None else X, self.features)
+        table = self._read_table(X)
         return memberships(self.mixture, table.values, table.rows, prob=prob)
 
     # ---------------------------------------------------------------- showing and saving
@@ -385,8 +386,12 @@ class MixtureFit:
             totals[batch] += log_sum_exp(log_joint) @ weights[part]
         return totals.reshape(self.mixture.batch_shape)
 
+    def _read_table(self, X: Any) -> Table:
+        """Read rows; they may have missing values where those of the fit had."""
+        return read_rows(self.prepared if X is None else X, self.features, allow_missing=self.prepared.has_missing)
+
     def _read(self, X: Any) -> Floats:
-        return read_rows(self.prepared if X is None else X, self.features).values
+        return self._read_table(X).values
 
     def _em_group(self, name: str) -> "xr.Dataset":
         if name not in self.tree.children:

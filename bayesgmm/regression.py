@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bayesgmm.data.prepare import read_rows
 from bayesgmm.errors import ArgumentError
 from bayesgmm.fit import MixtureFit
-from bayesgmm.mixture import BLOCK, Mixture, log_sum_exp
+from bayesgmm.mixture import BLOCK, Mixture
 
 __all__ = ["Regression", "regress"]
 
@@ -116,8 +116,7 @@ def _components(mixture: Mixture, known: tuple[str, ...], targets: tuple[str, ..
 
 
 def _block(rows: Floats, marginal: Mixture, means: Floats, slopes: Floats, within: Floats) -> tuple[Floats, Floats]:
-    log_joint = marginal.log_joint(rows)
-    shares = np.exp(log_joint - log_sum_exp(log_joint)[:, None])
+    shares = marginal.responsibilities(rows)
     offsets = rows[:, None, :] - marginal.means
     each = means + np.einsum("ktg,nkg->nkt", slopes, offsets)
     mean = np.einsum("nk,nkt->nt", shares, each)

@@ -186,7 +186,7 @@ class TestPointwise:
         prepared = prepare(ROWS, sample_weight=weights)
         with_rows = build_fit(mixture, prepared)
         monkeypatch.setattr(fit_module, "MAX_POINTWISE", 39)
-        monkeypatch.setattr("bayesgmm.mixture.BLOCK", 60)
+        monkeypatch.setattr("bayesgmm.mixture.value.BLOCK", 60)
         without = build_fit(mixture, prepared)
         assert "log_likelihood" not in without.tree.children
         assert np.shape(without.log_likelihood) == np.shape(with_rows.log_likelihood)
@@ -222,7 +222,7 @@ class TestRows:
     @pytest.mark.parametrize("block", [1, 50, 500])
     def test_blocks_equal_the_whole(self, fit, block, monkeypatch):
         whole = fit.log_density(), fit.responsibilities()
-        monkeypatch.setattr("bayesgmm.mixture.BLOCK", block)
+        monkeypatch.setattr("bayesgmm.mixture.value.BLOCK", block)
         assert_close(fit.log_density(), whole[0], EXACT)
         assert_close(fit.responsibilities(), whole[1], EXACT)
 

@@ -10,9 +10,9 @@ from hypothesis.extra import numpy as hnp
 from scipy import integrate, special, stats
 from sklearn.mixture import GaussianMixture as SklearnMixture
 
-from bayesgmm import mixture as mixture_module
 from bayesgmm.errors import ArgumentError
 from bayesgmm.mixture import Mixture, default_features, log_sum_exp, simulate
+from bayesgmm.mixture import value as mixture_module
 from tests.examples import random_mixture, random_rows
 from tests.tolerances import ALGEBRA, EXACT, assert_close, assert_within_errors
 
@@ -528,3 +528,37 @@ def test_cholesky_and_whitening_are_inverse():
     assert_close(mixture.whitening @ mixture.cholesky, np.broadcast_to(np.eye(4), (2, 3, 4, 4)), EXACT)
     for i, j in itertools.combinations(range(4), 2):
         assert np.all(mixture.whitening[..., i, j] == 0)
+
+
+class TestMissingValues:
+    @pytest.fixture
+    def holes(self):
+        rng = np.random.default_rng(4)
+        mixture = Mixture([0.4, 0.6], rng.normal(size=(2, 3)), [np.eye(3) + 0.3, 2 * np.eye(3) - 0.1], ["a", "b", "c"])
+        rows = rng.normal(size=(40, 3))
+        rows[rng.random(rows.shape) < 0.4] = np.nan
+        rows[0] = np.nan
+        return mixture, rows
+
+    def test_a_row_counts_with_its_marginal_density(self, holes):
+        mixture, rows = holes
+        found, shares = mixture.log_density(rows), mixture.responsibilities(rows)
+        for row, log_density, share in zip(rows[1:], found[1:], shares[1:], strict=True):
+            there = ~np.isnan(row)
+            if there.any():
+                marginal = mixture.marginal([name for name, is_there in zip("abc", there, strict=True) if is_there])
+                assert log_density == pytest.approx(marginal.log_density(row[None, there])[0], rel=1e-12)
+                np.testing.assert_allclose(share, marginal.responsibilities(row[None, there])[0], rtol=1e-12)
+
+    def test_a_row_without_values_has_density_one_and_the_weights(self, holes):
+        mixture, rows = holes
+        assert mixture.log_density(rows)[0] == pytest.approx(0.0, abs=1e-12)
+        np.testing.assert_allclose(mixture.responsibilities(rows)[0], mixture.weights)
+
+    def test_batches_and_blocks_agree(self, holes, monkeypatch):
+        mixture, rows = holes
+        batch = Mixture(
+            np.stack([mixture.weights] * 3), np.stack([mixture.means] * 3), np.stack([mixture.covariances] * 3)
+        )
+        monkeypatch.setattr(mixture_module, "BLOCK", 20)
+        np.testing.assert_allclose(batch.log_density(rows), np.tile(mixture.log_density(rows), (3, 1)), rtol=1e-12)

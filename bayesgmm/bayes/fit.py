@@ -115,6 +115,7 @@ def fit_bayes(
     _check_settings(draws, tune, chains, options)
     prepared = prepare(data, sample_weight=sample_weight, missing=missing)
     prepared.check_components(n_components)
+    prepared.check_complete("sampling")
     chosen = as_structure(structure, prepared.n_features)
     if chosen.code not in MODELLED:
         raise ArgumentError(f"structure {chosen} has no PyMC model; use one of {', '.join(MODELLED)}")

@@ -67,6 +67,7 @@ def build_model(
     """
     prepared = prepare(data)
     prepared.check_components(n_components)
+    prepared.check_complete("sampling")
     chosen = as_structure(structure, prepared.n_features)
     if chosen.code not in MODELLED:
         raise ArgumentError(f"structure {chosen} has no PyMC model; use one of {', '.join(MODELLED)}")

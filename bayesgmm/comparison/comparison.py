@@ -189,7 +189,7 @@ def _check_pair(em: Any, bayes: Any) -> None:
     ):
         if one != other:
             raise ComparisonError(f"the fits differ in their {what}: {one} and {other}")
-    if not np.array_equal(em.prepared.values, bayes.prepared.values):
+    if not np.array_equal(em.prepared.values, bayes.prepared.values, equal_nan=True):
         rows = np.flatnonzero((em.prepared.values != bayes.prepared.values).any(axis=1))
         raise ComparisonError(
             f"the fits saw different values in {len(rows)} rows, the first is {em.prepared.rows[rows[0]]}"

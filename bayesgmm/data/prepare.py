@@ -24,7 +24,7 @@ __all__ = ["PreparedData", "prepare", "read_rows"]
 Floats = NDArray[np.float64]
 
 _SCALES = ("auto", "feature", "common", "none")
-_MISSING = ("error", "drop")
+_MISSING = ("error", "drop", "marginalize")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class PreparedData:
     Parameters
     ----------
     values : ndarray, shape (n, D)
-        The rows, user's units, float64, read-only.
+        The rows, user's units, float64, read-only; NaN stands for a value that is missing and marginalised.
     features : tuple of str
         Column names.
     rows : ndarray, shape (n,)
@@ -63,6 +63,11 @@ class PreparedData:
     def n_features(self) -> int:
         """Number of columns, D."""
         return int(self.values.shape[1])
+
+    @property
+    def has_missing(self) -> bool:
+        """Whether values are missing, to be marginalised."""
+        return bool(np.isnan(self.values).any())
 
     @property
     def effective_rows(self) -> float:
@@ -121,8 +126,28 @@ class PreparedData:
                 "use fewer components"
             )
 
+    def check_complete(self, purpose: str) -> None:
+        """Refuse missing values where they cannot be marginalised.
+
+        Parameters
+        ----------
+        purpose : str
+            What the rows are wanted for, in the user's words.
+
+        Raises
+        ------
+        DataError
+            When a value is missing.
+        """
+        if self.has_missing:
+            n = int(np.isnan(self.values).any(axis=1).sum())
+            raise DataError(
+                f"{purpose} needs complete rows, and {n} have missing values; use missing='drop' or fill them"
+            )
+
     def __repr__(self) -> str:
         notes = f", {self.n_dropped} rows with missing values dropped" if self.n_dropped else ""
+        notes += f", {int(np.isnan(self.values).sum())} missing values" if self.has_missing else ""
         notes += ", weighted" if self.sample_weight is not None else ""
         return f"PreparedData({self.n_rows} rows x {self.n_features} columns: {', '.join(self.features)}{notes})"
 
@@ -148,8 +173,10 @@ def prepare(
         What the fits divide the centred columns by: each column's standard deviation ("feature"), one common number
         ("common"), or nothing ("none"). "auto" takes "feature" where the covariance structure is unchanged by it and
         "common" elsewhere, so that the fitted model does not depend on this choice.
-    missing : {"error", "drop"}, default "error"
-        What to do with rows that have missing values: refuse them, or leave them out.
+    missing : {"error", "drop", "marginalize"}, default "error"
+        What to do with rows that have missing values: refuse them, leave them out, or let them count with the density
+        of what was observed, which is right where values are missing at random (`fit_em`; rows without any value are
+        left out).
     sample_weight : array_like, shape (n,), optional
         Non-negative weights of the rows; a weight of 2 stands for a row that occurs twice.
 
@@ -183,12 +210,15 @@ def prepare(
         raise DataError("the table has no rows")
     weights = None if sample_weight is None else _check_weights(sample_weight, found.values.shape[0])
     _refuse_infinite(found)
-    keep = ~np.isnan(found.values).any(axis=1)
-    if not keep.all():
-        if missing == "error":
-            raise DataError(f"{_describe_missing(found)}; pass missing='drop' to leave these rows out, or fill them")
-        if not keep.any():
-            raise DataError("every row has a missing value; nothing is left with missing='drop'")
+    absent = np.isnan(found.values)
+    keep = ~(absent.all(axis=1) if missing == "marginalize" else absent.any(axis=1))
+    if missing == "error" and not keep.all():
+        raise DataError(
+            f"{_describe_missing(found)}; pass missing='marginalize' to use what was observed, missing='drop' to leave "
+            "these rows out, or fill them"
+        )
+    if not keep.any():
+        raise DataError(f"every row has a missing value; nothing is left with missing={missing!r}")
     values = np.ascontiguousarray(found.values if keep.all() else found.values[keep])
     weights = None if weights is None else _check_total(weights[keep])
     _refuse_constant(values if weights is None else values[weights > 0], found.features)
@@ -196,7 +226,7 @@ def prepare(
     return PreparedData(values, found.features, found.rows[keep], weights, scale, int(np.sum(~keep)))
 
 
-def read_rows(table: Any, features: tuple[str, ...]) -> Table:
+def read_rows(table: Any, features: tuple[str, ...], *, allow_missing: bool = False) -> Table:
     """Read new rows for a fit: by column name where the table has names, by position otherwise.
 
     Parameters
@@ -205,6 +235,8 @@ def read_rows(table: Any, features: tuple[str, ...]) -> Table:
         New rows, user's units.
     features : tuple of str
         The fit's columns.
+    allow_missing : bool, default False
+        Whether rows may have missing values.
 
     Returns
     -------
@@ -222,7 +254,7 @@ def read_rows(table: Any, features: tuple[str, ...]) -> Table:
             f"the table has {found.values.shape[1]} columns; the fit has {len(features)}: {', '.join(features)}"
         )
     _refuse_infinite(found)
-    if np.isnan(found.values).any():
+    if not allow_missing and np.isnan(found.values).any():
         raise DataError(f"{_describe_missing(found)}; fill them or leave these rows out")
     return Table(found.values, features, found.rows, found.has_names)
 
@@ -306,14 +338,17 @@ def _describe_missing(table: Table) -> str:
 
 
 def _refuse_constant(values: Floats, features: tuple[str, ...]) -> None:
-    spread = np.ptp(values, axis=0)
+    empty = np.flatnonzero(np.isnan(values).all(axis=0))
+    if empty.size:
+        raise DataError(f"column {features[int(empty[0])]!r} has no values at all: leave it out")
+    spread = np.nanmax(values, axis=0) - np.nanmin(values, axis=0)
     # Below a few units in the last place of the values, what varies is rounding, not data.
-    floor = 8.0 * np.finfo(float).eps * np.abs(values).max(axis=0)
+    floor = 8.0 * np.finfo(float).eps * np.nanmax(np.abs(values), axis=0)
     constant = np.flatnonzero(spread <= floor)
     if values.shape[0] > 1 and constant.size:
         j = int(constant[0])
         raise DataError(
-            f"column {features[j]!r} is constant (every value is {values[0, j]:g}); a density along it is not defined: "
+            f"column {features[j]!r} is constant (every value is {np.nanmin(values[:, j]):g}); a density along it is not defined: "
             "leave it out"
         )
     if values.shape[0] == 1:
@@ -335,8 +370,8 @@ def _weighted_moments(values: Floats, weights: Floats | None) -> tuple[Floats, F
     if weights is not None:
         # A row of weight zero must not even be the origin of the offsets: 1e20 there would cost the others all digits.
         values, weights = values[weights > 0], weights[weights > 0]
-    start = values[0]
-    offsets = values - start
-    mean = np.average(offsets, axis=0, weights=weights)
-    variances = np.average((offsets - mean) ** 2, axis=0, weights=weights)
-    return start + mean, variances
+    start = values[np.argmax(~np.isnan(values), axis=0), np.arange(values.shape[1])]
+    offsets = np.ma.masked_invalid(values - start)
+    mean = np.ma.average(offsets, axis=0, weights=weights)
+    variances = np.ma.average((offsets - mean) ** 2, axis=0, weights=weights)
+    return start + np.asarray(mean), np.asarray(variances)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bayesgmm.em.statistics import Moments, Parameters
 from bayesgmm.structure import CovarianceStructure
 
-__all__ = ["degenerate_components"]
+__all__ = ["conditions", "degenerate_components"]
 
 Floats = NDArray[np.float64]
 
@@ -58,6 +58,12 @@ def degenerate_components(
     is_spike = (counts < few) & (total_ratio < _SPIKE_VARIANCE) & (not structure.is_shared)
     is_empty = counts < _EMPTY_COUNT * counts.sum() / len(counts)
     return tuple(int(k) for k in np.flatnonzero(is_singular | is_spike | is_empty))
+
+
+def conditions(parameters: Parameters) -> Floats:
+    """Compute the smallest eigenvalue of every correlation matrix: 1 for uncorrelated features, 0 for singular; (K,)."""
+    sds = np.sqrt(np.diagonal(parameters.covariances, axis1=1, axis2=2))
+    return np.asarray(np.linalg.eigvalsh(parameters.covariances / (sds[:, :, None] * sds[:, None, :]))[:, 0])
 
 
 def _conditional_variances(covariances: Floats) -> Floats:

@@ -69,8 +69,8 @@ def fit_em(
         depend on the units).
     sample_weight : array_like, shape (n,), optional
         Non-negative weights of the rows.
-    missing : {"error", "drop"}, default "error"
-        See `prepare`.
+    missing : {"error", "drop", "marginalize"}, default "error"
+        Rows with missing values: refuse them, leave them out, or use what was observed of them, exactly (math.md, 3.9).
     n_threads : int, optional
         Threads; no influence on the result. Default: all cores where the data are large.
 
@@ -142,7 +142,7 @@ def fit_em(
         "em", chosen.code, int(n_components), number, settings, diagnostics,
         {name: version(name) for name in ("bayesgmm", "numpy", "numba")},
     )  # fmt: skip
-    offset = scaling.log_jacobian * prepared.effective_rows
+    offset = _log_jacobian(prepared, scaling)
     groups = {"optimization": _trace(solution, offset), "optima": _optima(solution, scaling, prepared, offset)}
     return assemble(mixture, prepared, info, scaling, groups=groups)
 
@@ -189,6 +189,12 @@ def _fitting_start(mixture: Mixture, prepared: PreparedData, k: int) -> Mixture:
     if default_features(prepared.n_features) in (mixture.features, prepared.features):
         return mixture
     return mixture.marginal(prepared.features)
+
+
+def _log_jacobian(prepared: PreparedData, scaling: Scaling) -> float:
+    """Return what a log-likelihood gains in the user's units: a term for each value that was observed (math.md, 5.2)."""
+    weights = np.ones(prepared.n_rows) if prepared.sample_weight is None else prepared.sample_weight
+    return -float(weights @ ~np.isnan(prepared.values) @ np.log(scaling.scale))
 
 
 def _to_user(mixture: Mixture, scaling: Scaling, prepared: PreparedData) -> Mixture:

@@ -1,7 +1,7 @@
 """Rows with missing values: the E step over what was observed, exactly.
 
-Rows that lack the same columns form a pattern. Within a pattern the observed columns are a complete table, so the kernel
-gives their moments as usual; the missing columns enter through the components' regressions on the observed ones
+Rows that lack the same columns form a pattern. Within a pattern the observed columns are a complete table, so the
+kernel gives their moments as usual; the missing columns enter through the components' regressions on the observed ones
 (math.md, 3.9): expected values are linear in the observed ones, and each row adds the component's residual covariance.
 So the moments are those of a complete table in expectation, and every M step works on them unchanged. This is maximum
 likelihood where values are missing at random (Ghahramani & Jordan 1994; Little & Rubin 2019).
@@ -64,6 +64,7 @@ class IncompletePass:
         first, *others = [kind for kind in range(len(kinds)) if kinds[kind].any()]
 
         def rows_of(kind: int) -> tuple[Floats, Floats | None]:
+            """Return the rows of a pattern, observed columns only, and their weights."""
             members = which.ravel() == kind
             return Z[members][:, kinds[kind]], None if weights is None else weights[members]
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesgmm.em.tangent import Directions, TangentSpace
-from bayesgmm.mixture import log_sum_exp
+from bayesgmm.mixture import softmax
 
 __all__ = ["Information", "information"]
 
@@ -120,7 +120,7 @@ def _blocks(space: TangentSpace, Z: Floats, sample_weight: Floats | None) -> Ite
         part = slice(start, start + step)
         white = (Z[part] - space.mixture.means[:, None, :]) @ whitening.transpose(0, 2, 1)
         log_joint = constants - 0.5 * (white**2).sum(axis=2).T
-        responsibilities = np.exp(log_joint - log_sum_exp(log_joint)[:, None])
+        responsibilities = softmax(log_joint)
         features = [_features(white[component], space.directions[component]) for component in range(k)]
         yield _Block(weights[part], responsibilities, white, features)
 

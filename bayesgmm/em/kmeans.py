@@ -102,6 +102,7 @@ def fit_kmeans(
     """
     _check_counts(n_starts=n_starts, max_iter=max_iter)
     prepared = prepare(data, sample_weight=sample_weight, missing=missing)
+    prepared.check_complete("k-means")
     prepared.check_components(n_components)
     number = recorded_seed(seed)
     begun = time.perf_counter()

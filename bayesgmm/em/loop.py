@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesgmm.em.acceleration import Direction, History
-from bayesgmm.em.degeneracy import degenerate_components
+from bayesgmm.em.degeneracy import conditions, degenerate_components
 from bayesgmm.em.m_step import m_step
 from bayesgmm.em.statistics import Moments, Parameters, Source, kind_of
 from bayesgmm.kernels import em as kernels
@@ -37,6 +37,10 @@ _MAX_TRIES = 3
 _SUFFICIENT_GAIN = 1e-4
 # Plain EM steps whose curvature the first quasi-Newton step knows.
 _HISTORY_BEFORE = 3
+# So many iterations that together gain so little of the tolerance are at rest.
+_REST, _REST_GAIN = 50, 0.1
+_EPSILON = float(np.finfo(float).eps)
+_NEARLY_SINGULAR = 1e-7
 # An EM step that promises this fraction of the tolerance is rounding; there is no curvature to be seen in it.
 _NEGLIGIBLE = 1e-4
 
@@ -134,9 +138,7 @@ class _Point:
     objective: float
 
 
-def run_em(
-    data: Source, start: Parameters, settings: Settings, progress: Progress | None = None
-) -> Run:
+def run_em(data: Source, start: Parameters, settings: Settings, progress: Progress | None = None) -> Run:
     """Run EM from parameters until nothing is left to gain.
 
     Parameters
@@ -195,7 +197,7 @@ class _Loop:
         if point is None:
             self._has_collapsed = True
             return False
-        if point.objective < self._point.objective - self._slack:
+        if point.objective < self._point.objective - self._slack and self._is_breakdown(point):
             return False
         self._point = point
         self.trace.append(point.moments.log_likelihood)
@@ -204,14 +206,20 @@ class _Loop:
 
     @property
     def is_converged(self) -> bool:
-        """Whether the last two estimates of the remaining gain are below the tolerance."""
-        return max(self._gains[-2:]) <= self._tolerance
+        """Whether the last two estimates of the remaining gain are below the tolerance, or nothing moves any more."""
+        return max(self._gains[-2:]) <= self._tolerance or self._is_at_rest
+
+    @property
+    def _is_at_rest(self) -> bool:
+        """Whether many iterations together gained nothing, as where axes of a flat component turn freely."""
+        earlier = self.trace[-_REST] if len(self.trace) > _REST else -np.inf
+        return bool(self.trace[-1] - earlier < _REST_GAIN * self._tolerance)
 
     def result(self) -> Run:
         """Return the run as it stands."""
         degenerate = self._degenerate()
         if self._has_collapsed and not degenerate:
-            degenerate = (int(np.argmin(self._point.moments.counts)),)
+            degenerate = (int(np.argmin(conditions(self._point.parameters))),)
         return Run(
             parameters=self._point.parameters,
             moments=self._point.moments,
@@ -226,6 +234,15 @@ class _Loop:
     @property
     def _slack(self) -> float:
         return _ROUNDING * abs(self._point.objective)
+
+    def _is_breakdown(self, point: _Point) -> bool:
+        """Whether an EM step that lowered the objective has lost its digits to a covariance that is nearly singular."""
+        condition = conditions(self._point.parameters).min()
+        loss = self._point.objective - point.objective
+        if loss <= _EPSILON * self._data.total_weight / max(condition, _EPSILON):
+            return False
+        self._has_collapsed = condition < _NEARLY_SINGULAR
+        return True
 
     def _direction(self, following: Parameters) -> Direction | None:
         """Return the quasi-Newton step where it may be tried; record the estimate of the remaining gain."""
@@ -284,8 +301,10 @@ class _Loop:
         if kind != kernels.TIED:
             return kind
         total = self._data.total
-        chol = np.linalg.cholesky(total.scatters[0] / total.counts[0])
-        whitening = np.linalg.inv(chol)
+        try:
+            whitening = np.linalg.inv(np.linalg.cholesky(total.scatters[0] / total.counts[0]))
+        except np.linalg.LinAlgError:
+            return kernels.FULL
         smallest = np.linalg.eigvalsh(whitening @ parameters.covariances[0] @ whitening.T)[0]
         return kind if smallest > _TIED_CANCELLATION else kernels.FULL
 
@@ -299,6 +318,4 @@ class _Loop:
 
     def _degenerate(self) -> tuple[int, ...]:
         point = self._point
-        return degenerate_components(
-            point.parameters, point.moments.counts, self._data.total, self._settings.structure
-        )
+        return degenerate_components(point.parameters, point.moments.counts, self._data.total, self._settings.structure)

@@ -48,7 +48,9 @@ def split_and_merge(
     pairs, probabilities = _pairs(responsibilities)
     return [
         moments_of_responsibilities(
-            Z, _moved(Z, responsibilities, mixture, pairs[:, rng.choice(len(probabilities), p=probabilities)], rng), weights
+            Z,
+            _moved(Z, responsibilities, mixture, pairs[:, rng.choice(len(probabilities), p=probabilities)], rng),
+            weights,
         )
         for _ in range(number)
     ]

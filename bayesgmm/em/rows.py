@@ -91,9 +91,9 @@ def _padded_weights(sample_weight: Floats | None, n: int, n_blocks: int, size: i
         weights = np.ones((min(2, n_blocks), size))
         weights[-1, n - (n_blocks - 1) * size :] = 0.0
         return weights
-    weights = np.zeros(n_blocks * size)
-    weights[:n] = sample_weight
-    return weights.reshape(n_blocks, size)
+    weights = np.zeros((n_blocks, size))
+    weights.flat[:n] = sample_weight
+    return weights
 
 
 def _aligned_empty(shape: tuple[int, ...]) -> Floats:

@@ -214,9 +214,7 @@ def _with_moves(
         starts = split_and_merge(Z, weights, best.run.parameters.to_mixture(), n_proposals, generators[0])
         moved, _ = _round(data, _short_runs(data, starts, settings), n_kept, _longer(settings))
         candidates = [*candidates, *moved]
-        if not any(
-            one.run.objective > best.run.objective + _LEAST_GAIN for one in moved if not one.run.degenerate
-        ):
+        if not any(one.run.objective > best.run.objective + _LEAST_GAIN for one in moved if not one.run.degenerate):
             break
     return candidates
 

@@ -31,6 +31,7 @@ Labels = NDArray[np.intp]
 
 _LLOYD_STEPS = 20
 _HIERARCHY_ROWS = 1000
+_BETWEEN = 1e-4
 
 
 # ---------------------------------------------------------------- partitions
@@ -78,7 +79,9 @@ def _ward(rows: Floats, k: int, rng: np.random.Generator) -> Labels:
     return np.asarray(vq(rows, centres)[0], dtype=np.intp)
 
 
-def random_labels(Z: Floats, n_components: int, weights: Floats | None, number: int, rng: np.random.Generator) -> Labels:
+def random_labels(
+    Z: Floats, n_components: int, weights: Floats | None, number: int, rng: np.random.Generator
+) -> Labels:
     """Draw a partition of the rows.
 
     Parameters
@@ -260,9 +263,11 @@ SINGULAR_START = (
 
 
 def _shrunk(moments: Moments) -> Moments:
-    d = moments.means.shape[1]
-    counts = moments.counts + 1.0
-    pooled = moments.scatters.sum(axis=0) / moments.counts.sum()
-    borrowed = d + 1.0
+    n, d = moments.counts.sum(), moments.means.shape[1]
+    counts, borrowed = moments.counts + 1.0, d + 1.0
+    from_centre = moments.means - moments.counts @ moments.means / n
+    between = (moments.counts * from_centre.T) @ from_centre
+    # A trace of the scatter between the groups: groups of identical rows have none of their own.
+    pooled = (moments.scatters.sum(axis=0) + _BETWEEN * between) / n
     scatters = (moments.scatters + borrowed * pooled) * (counts / (moments.counts + borrowed))[:, None, None]
     return Moments(np.nan, counts, moments.means, scatters)

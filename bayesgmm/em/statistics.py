@@ -171,7 +171,9 @@ class Pass:
         """Add up the kernel's sums over all rows, in a fixed order."""
         k, d = means.shape
         n_chunks = len(self._bounds) - 1
-        shape = {kernels.FULL: (k, d, d), kernels.DIAGONAL: (k, 1, d), kernels.SPHERICAL: (k, 1, 1)}.get(kind, (1, 0, 0))
+        shape = {kernels.FULL: (k, d, d), kernels.DIAGONAL: (k, 1, d), kernels.SPHERICAL: (k, 1, 1)}.get(
+            kind, (1, 0, 0)
+        )
         log_likelihoods = np.zeros((n_chunks, 1))
         s0, s1, s2 = np.zeros((n_chunks, k)), np.zeros((n_chunks, k, d)), np.zeros((n_chunks, *shape))
         blocks, weights, bounds = self.rows.blocks, self.rows.weights, self._bounds

@@ -98,13 +98,7 @@ class Problem:
         return self.scaling.standardize(self.rows)
 
     def run(self, start: Mixture, *, max_iter: int, tol: float, progress: Progress | None = None) -> Outcome:
-        """Run EM from a mixture in the user's units.
-
-        Raises
-        ------
-        DataError
-            When a covariance is singular from the beginning.
-        """
+        """Run EM from a mixture in the user's units; raise DataError when it is singular from the beginning."""
         standard = self.scaling.mixture_to_standard(start)
         return self._outcome(self._maximise(start=standard, max_iter=max_iter, tol=_positive(tol), progress=progress))
 
@@ -115,7 +109,7 @@ class Problem:
         found = self._outcome(
             self._maximise(n_starts=n_starts, max_iter=max_iter, tol=_positive(tol), rng=rng, progress=progress)
         )
-        return replace(found, mixture=found.mixture)
+        return replace(found, mixture=found.mixture.sorted_by_weight())
 
     def mixture_of(self, start: Mixture | NDArray[Any]) -> Mixture:
         """Return the mixture, user's units, that labels (n,) or responsibilities (n, K) mean; a mixture is itself."""
@@ -123,14 +117,18 @@ class Problem:
             return start
         return self.scaling.mixture_to_user(self._maximise(start=start, max_iter=1).mixture)
 
-    def _maximise(self, **settings: Any) -> EMSolution:
+    def _maximise(self, *, max_iter: int, **settings: Any) -> EMSolution:
         try:
-            return maximise(
+            solution = maximise(
                 self.standard_rows, self.n_components, structure=self.structure,
-                sample_weight=self.weights, reg_covar=self.reg_covar, **settings,
+                sample_weight=self.weights, reg_covar=self.reg_covar, max_iter=max_iter, **settings,
             )  # fmt: skip
         except (FitError, np.linalg.LinAlgError):
             raise DataError(_ILL_DEFINED) from None
+        # A run without a single step: its first M step had no positive definite covariances. scikit-learn raises there.
+        if self.reg_covar == 0.0 and solution.degenerate_components and len(solution.trace) == 1 < max_iter:
+            raise DataError(_ILL_DEFINED)
+        return solution
 
     def _outcome(self, solution: EMSolution) -> Outcome:
         total = float(len(self.rows) if self.weights is None else self.weights.sum())

@@ -77,7 +77,7 @@ class TestMissing:
             prepare(table)
         assert str(caught.value) == (
             "column 'b' has 2 missing values (rows 2, 7); column 'c' has 1 missing value (row 4); "
-            "pass missing='drop' to leave these rows out, or fill them"
+            "pass missing='marginalize' to use what was observed, missing='drop' to leave these rows out, or fill them"
         )
 
     def test_many_rows_and_columns_are_not_all_listed(self):

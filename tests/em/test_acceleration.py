@@ -41,7 +41,7 @@ def test_lengths_are_roots_of_twice_the_divergence():
     """Half the squared length of a small step is the Kullback-Leibler divergence of the complete data."""
     reference, rng, step = member("VVV", seed=0), np.random.default_rng(3), 1e-5
     vector = rng.normal(size=3 + 12 + 30)
-    vector[:3] -= reference.weights ** 0.5 * (reference.weights**0.5 @ vector[:3])  # weights keep their sum
+    vector[:3] -= reference.weights**0.5 * (reference.weights**0.5 @ vector[:3])  # weights keep their sum
     coordinates = Coordinates(reference, STRUCTURES["VVV"], 100.0)
     moments = coordinates.decode(step * vector)
     other = m_step(moments, STRUCTURES["VVV"])

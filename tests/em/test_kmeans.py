@@ -50,6 +50,13 @@ def test_predict_is_the_nearest_centroid_for_new_rows_too(rows, fit):
     np.testing.assert_array_equal(fit.predict(new), cdist(new, fit.mixture.means).argmin(axis=1))
 
 
+def test_the_search_ends_only_when_no_row_changes_its_cluster():
+    rows = np.random.default_rng(0).uniform(size=(1000, 2))
+    fit = fit_kmeans(rows, 7, seed=0, n_starts=1)
+    labels = fit.predict()
+    assert_close(fit.mixture.means, [rows[labels == k].mean(axis=0) for k in range(7)], EXACT)
+
+
 def test_parameters_are_those_of_the_clusters_by_size(rows, fit):
     labels = fit.predict()
     shares = np.bincount(labels) / len(rows)

@@ -36,6 +36,7 @@ def checks_of(*estimators):
         GaussianMixture(),
         GaussianMixture(reg_covar=1e-6),
         GaussianMixture(2, warm_start=True),
+        GaussianMixture(3, covariance_type="tied", init_params="k-means++"),
         GaussianMixture(3, covariance_type="spherical", init_params="random_from_data"),
         GaussianMixture(2, covariance_type="VEI", init_params="search", max_iter=5),
     ),

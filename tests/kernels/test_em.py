@@ -50,7 +50,9 @@ def run_pass(mixture, covariances, kind, rows, weights=None):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("n", "k", "d"), [(3, 1, 1), (50, 3, 2), (1100, 2, 3), (300, 4, 5), (270, 3, 11), (140, 2, 34)])
+@pytest.mark.parametrize(
+    ("n", "k", "d"), [(3, 1, 1), (50, 3, 2), (1100, 2, 3), (300, 4, 5), (270, 3, 11), (140, 2, 34)]
+)
 def test_sums_are_those_of_scipy(kind, n, k, d):
     mixture, rows = random_mixture(k, d), random_rows(n, d)
     weights = np.random.default_rng(2).gamma(2.0, size=n)

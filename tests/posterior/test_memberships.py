@@ -83,7 +83,7 @@ class TestDraws:
     @pytest.mark.parametrize("block", [1, 500])
     def test_blocks_equal_the_whole(self, found, block, monkeypatch):
         monkeypatch.setattr(import_module("bayesgmm.posterior.memberships"), "BLOCK", block)
-        monkeypatch.setattr("bayesgmm.mixture.BLOCK", block)
+        monkeypatch.setattr("bayesgmm.mixture.value.BLOCK", block)
         again = memberships(DRAWS, X, ROWS, prob=0.9)
         for name in found:
             assert_close(again[name], found[name], EXACT)

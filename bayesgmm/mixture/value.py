@@ -7,6 +7,7 @@ mixture again.
 
 Owned here: densities, responsibilities, sampling, moments, marginals and conditionals, and the pair of converters to
 and from xarray. Not owned: fitting, units (a mixture does not know whether it is standardised), matching of labels.
+A value that is missing (NaN) in a row is integrated out: the row counts with its marginal density.
 
 Work arrays are cut into blocks of about `BLOCK` numbers: draws x rows x components x features is never held at once.
 """
@@ -20,11 +21,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bayesgmm.errors import ArgumentError
+from bayesgmm.mixture.checks import (
+    check_shapes,
+    check_symmetric,
+    check_weights,
+    feature_names,
+    finite_number,
+    name_singular,
+    read_only,
+)
+from bayesgmm.mixture.log_space import log_sum_exp, softmax
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Mixture", "default_features", "log_sum_exp", "simulate", "softmax"]
+__all__ = ["BLOCK", "Mixture", "simulate"]
 
 Floats = NDArray[np.float64]
 
@@ -34,27 +45,6 @@ BLOCK = 2**22
 _LOG_2PI = float(np.log(2.0 * np.pi))
 # Squares of distances overflow at 1e154 standard deviations; infinite ones would make responsibilities NaN.
 _LARGEST_SQUARE = 1e300
-
-
-def default_features(n_features: int) -> tuple[str, ...]:
-    """Return the names of columns that came without: ``x0``, ``x1``, ..."""
-    return tuple(f"x{j}" for j in range(n_features))
-
-
-def log_sum_exp(values: Floats, axis: int = -1) -> Floats:
-    """Return log(sum(exp(values))) along `axis`, without overflow; -inf where every value is -inf."""
-    peak = np.max(values, axis=axis, keepdims=True)
-    finite_peak = np.where(np.isfinite(peak), peak, 0.0)
-    with np.errstate(divide="ignore"):
-        total = np.log(np.sum(np.exp(values - finite_peak), axis=axis))
-    return np.asarray(total + np.squeeze(finite_peak, axis=axis))
-
-
-def softmax(log_joint: Floats) -> Floats:
-    """Return exp(log_joint) divided by its sum over the last axis; the sum is one however small the densities are."""
-    # Not exp(log_joint - log_sum_exp(log_joint)): 1e8 standard deviations away that logarithm is rounded to units.
-    shares = np.exp(log_joint - np.max(log_joint, axis=-1, keepdims=True))
-    return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,11 +83,11 @@ class Mixture:
 
     def __post_init__(self) -> None:
         for name in ("weights", "means", "covariances"):
-            object.__setattr__(self, name, _read_only(name, getattr(self, name)))
-        object.__setattr__(self, "features", _feature_names(self.features, self.means))
-        _check_shapes(self)
-        _check_weights(self.weights)
-        _check_symmetric(self.covariances)
+            object.__setattr__(self, name, read_only(name, getattr(self, name)))
+        object.__setattr__(self, "features", feature_names(self.features, self.means))
+        check_shapes(self.weights, self.means, self.covariances)
+        check_weights(self.weights)
+        check_symmetric(self.covariances)
 
     # ---------------------------------------------------------------- sizes
 
@@ -129,7 +119,7 @@ class Mixture:
         try:
             return np.asarray(np.linalg.cholesky(self.covariances))
         except np.linalg.LinAlgError:
-            raise ArgumentError(_name_singular(self.covariances)) from None
+            raise ArgumentError(name_singular(self.covariances)) from None
 
     @cached_property
     def whitening(self) -> Floats:
@@ -163,22 +153,36 @@ class Mixture:
             out[part] = log_joint
         return out.reshape(*self.batch_shape, rows.shape[0], self.n_components)
 
-    def blocks(self, X: ArrayLike) -> Iterator[tuple[tuple[slice, slice], Floats]]:
+    def blocks(self, X: ArrayLike) -> Iterator[tuple[tuple[slice, Any], Floats]]:
         """Compute the log joint densities of a batch block by block.
 
         Parameters
         ----------
         X : array_like, shape (n, D)
-            Rows, in the units of the mixture.
+            Rows, in the units of the mixture; NaN stands for a missing value.
 
         Yields
         ------
-        part : tuple of slice
-            Which mixtures of the flattened batch, and which rows.
+        part : tuple
+            Which mixtures of the flattened batch (a slice), and which rows (a slice, or their numbers).
         log_joint : ndarray, shape (mixtures in the block, rows in the block, K)
             Their log joint densities.
         """
         rows = self._rows(X)
+        if not np.isnan(rows).any():
+            yield from self._complete_blocks(rows)
+            return
+        patterns, which = np.unique(~np.isnan(rows), axis=0, return_inverse=True)
+        for number, present in enumerate(patterns):
+            members = np.flatnonzero(which.ravel() == number)
+            if not present.any():
+                yield (slice(None), members), self._log_weights_of(len(members))
+                continue
+            marginal = self.marginal([name for name, is_there in zip(self.features, present, strict=True) if is_there])
+            for (batch, part), log_joint in marginal._complete_blocks(rows[np.ix_(members, present)]):
+                yield (batch, members[part]), log_joint
+
+    def _complete_blocks(self, rows: Floats) -> Iterator[tuple[tuple[slice, slice], Floats]]:
         n, k, d = rows.shape[0], self.n_components, self.n_features
         row_step = max(1, min(n, BLOCK // (k * d)))
         batch_step = max(1, BLOCK // (row_step * k * d))
@@ -191,6 +195,12 @@ class Mixture:
                 part = slice(i, i + row_step)
                 squares = _squared_distances(rows[part], means[batch], whitening[batch])
                 yield (batch, part), log_normalizers[batch, None, :] - 0.5 * squares
+
+    def _log_weights_of(self, n: int) -> Floats:
+        """Return the log joint densities of rows of which nothing is known."""
+        with np.errstate(divide="ignore"):
+            log_weights = np.log(self.weights.reshape(-1, 1, self.n_components))
+        return np.repeat(log_weights, n, axis=1)
 
     def log_density(self, X: ArrayLike) -> Floats:
         """Compute log p(x) = log sum_k w_k N(x; mu_k, Sigma_k) (math.md, 2.1).
@@ -418,7 +428,7 @@ class Mixture:
         free = [j for j in range(self.n_features) if j not in fixed]
         if not fixed or not free:
             raise ArgumentError(f"condition on at least one and not on all of the columns {', '.join(self.features)}")
-        values = np.array([[_number(name, given[name]) for name in given]])
+        values = np.array([[finite_number(name, given[name]) for name in given]])
         weights = self.marginal([self.features[j] for j in fixed]).responsibilities(values)[..., 0, :]
         cross = self.covariances[..., free, :][..., fixed]
         slopes = np.swapaxes(
@@ -542,65 +552,6 @@ def simulate(mixture: Mixture, n: int, seed: Any = None) -> tuple[Floats, NDArra
     return mixture.sample(n, seed)
 
 
-def _read_only(name: str, values: ArrayLike) -> Floats:
-    try:
-        array = np.array(values, dtype=np.float64, order="C")
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"{name} of a mixture must be an array of numbers: {error}") from None
-    if not np.all(np.isfinite(array)):
-        raise ArgumentError(
-            f"{name} of a mixture must be finite; found {int(np.sum(~np.isfinite(array)))} that are not"
-        )
-    array.setflags(write=False)
-    return array
-
-
-def _number(name: str, value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = np.nan
-    if not np.isfinite(number):
-        raise ArgumentError(f"column {name!r} is fixed at {value!r}; it needs a finite number")
-    return number
-
-
-def _feature_names(features: Sequence[str], means: Floats) -> tuple[str, ...]:
-    if means.ndim < 2:
-        raise ArgumentError(f"means must have shape (..., K, D), not {means.shape}")
-    names = tuple(str(name) for name in features) or default_features(means.shape[-1])
-    if len(names) != means.shape[-1] or len(set(names)) != len(names):
-        raise ArgumentError(f"features must be {means.shape[-1]} different names, not {names}")
-    return names
-
-
-def _check_shapes(mixture: Mixture) -> None:
-    weights, means, covariances = mixture.weights, mixture.means, mixture.covariances
-    k, d = means.shape[-2:]
-    batch = means.shape[:-2]
-    if k < 1 or d < 1 or weights.shape != (*batch, k) or covariances.shape != (*batch, k, d, d):
-        raise ArgumentError(
-            "weights, means, covariances must have shapes (..., K), (..., K, D), (..., K, D, D); "
-            f"found {weights.shape}, {means.shape}, {covariances.shape}"
-        )
-
-
-def _check_weights(weights: Floats) -> None:
-    if np.any(weights < 0):
-        raise ArgumentError(f"weights must not be negative; the smallest is {weights.min():g}")
-    worst = float(np.max(np.abs(weights.sum(axis=-1) - 1.0), initial=0.0))
-    if worst > 1e-6:
-        raise ArgumentError(f"weights must sum to one; the sum is off by {worst:g}")
-
-
-def _check_symmetric(covariances: Floats) -> None:
-    # A Cholesky factor reads one triangle only: two that differ would give densities and marginals that disagree.
-    sds = np.sqrt(np.abs(np.diagonal(covariances, axis1=-2, axis2=-1)))
-    gaps = np.abs(covariances - np.swapaxes(covariances, -1, -2))
-    if np.any(gaps > 1e-6 * sds[..., :, None] * sds[..., None, :]):
-        raise ArgumentError(f"covariances must be symmetric; two mirrored entries differ by {gaps.max():g}")
-
-
 def _squared_distances(rows: Floats, means: Floats, whitening: Floats) -> Floats:
     """Return squared Mahalanobis distances, shape (batch, n, K), by whitening centred rows."""
     out = np.empty((means.shape[0], rows.shape[0], means.shape[1]))
@@ -609,12 +560,3 @@ def _squared_distances(rows: Floats, means: Floats, whitening: Floats) -> Floats
         white = centred @ np.swapaxes(whitening[:, k], -1, -2)
         out[:, :, k] = np.einsum("bnd,bnd->bn", white, white)
     return np.minimum(out, _LARGEST_SQUARE, out=out)
-
-
-def _name_singular(covariances: Floats) -> str:
-    smallest = np.linalg.eigvalsh(covariances)[..., 0]
-    where = np.unravel_index(np.argmin(smallest), smallest.shape)
-    return (
-        f"the covariance of component {int(where[-1])} is not positive definite "
-        f"(smallest eigenvalue {float(smallest[where]):.3g})"
-    )
