@@ -98,3 +98,13 @@ def write(name, lines):
 
 write_api()
 write_notebooks()
+
+
+def skip_member(app, what, name, obj, skip, options):
+    """Leave out the methods that scikit-learn makes for its own routing; their texts link into its own site."""
+    return skip or name in {"get_metadata_routing", "set_fit_request", "set_score_request"}
+
+
+def setup(app):
+    """Connect what is decided member by member."""
+    app.connect("autodoc-skip-member", skip_member)

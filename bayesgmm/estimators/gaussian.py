@@ -106,7 +106,7 @@ class GaussianMixture(MixtureEstimator):
         Number of its iterations.
     lower_bound_ : float
         Log-likelihood per row at its end, user's units; minus infinity without an iteration.
-    lower_bounds_ : list of float, length n_iter_
+    lower_bounds_ : list of float, length ``n_iter_``
         Log-likelihood per row after every iteration. (scikit-learn's are those before it.)
     n_features_in_ : int
         Number of columns.

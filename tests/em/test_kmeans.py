@@ -203,6 +203,15 @@ def test_fewer_distinct_rows_than_clusters_are_refused():
         fit_kmeans([[0.0], [0.0], [1.0], [1.0]], 3)
 
 
+def test_missing_values_are_refused_or_dropped(rows):
+    holed = np.vstack([rows, [[np.nan, 70.0]]])
+    for data in (holed, prepare(holed, missing="marginalize")):
+        with pytest.raises(DataError, match="missing"):
+            fit_kmeans(data, 2)
+    dropped = fit_kmeans(holed, 2, seed=0, missing="drop")
+    np.testing.assert_array_equal(dropped.mixture.means, fit_kmeans(rows, 2, seed=0).mixture.means)
+
+
 def test_stopping_early_is_said(rows):
     with pytest.warns(ConvergenceWarning, match="max_iter"):
         fit_kmeans(rows, 5, seed=0, n_starts=1, max_iter=1)
