@@ -19,7 +19,7 @@ from sklearn.cluster import KMeans
 
 from bayesgmm.data import PreparedData, Scaling, prepare
 from bayesgmm.em.starts import moments_of_labels
-from bayesgmm.errors import ArgumentError, ConvergenceWarning, DataError
+from bayesgmm.errors import ArgumentError, ConvergenceWarning
 from bayesgmm.fit import FitInfo, MixtureFit, assemble
 from bayesgmm.mixture import Mixture
 from bayesgmm.seeding import as_generator, recorded_seed
@@ -103,9 +103,8 @@ def fit_kmeans(
     _check_counts(n_starts=n_starts, max_iter=max_iter)
     prepared = prepare(data, sample_weight=sample_weight, missing=missing)
     prepared.check_complete("k-means")
-    if prepared.has_missing:
-        raise DataError("k-means needs complete rows; pass missing='drop' to leave out those with missing values")
     prepared.check_components(n_components)
+    prepared.check_complete("k-means")
     number = recorded_seed(seed)
     begun = time.perf_counter()
     scaling = prepared.scaling(_STRUCTURE)
