@@ -62,7 +62,8 @@ _HOMES = {
     "bayesgmm.fit": ("MixtureFit",),
     "bayesgmm.mixture": ("Mixture", "simulate"),
     "bayesgmm.plots": (
-        "plot_comparison", "plot_components", "plot_density", "plot_memberships", "plot_pairs", "plot_parameters", "plot_trace",
+        "plot_comparison", "plot_components", "plot_density", "plot_memberships", "plot_pairs", "plot_parameters",
+        "plot_trace",
     ),
     "bayesgmm.posterior": ("Relabelling", "relabel"),
     "bayesgmm.regions": ("anomaly_scores", "cdf", "highest_density_level", "quantile"),

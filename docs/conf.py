@@ -100,7 +100,7 @@ write_api()
 write_notebooks()
 
 
-def skip_member(app, what, name, obj, skip, options):
+def skip_member(_app, _what, name, _obj, skip, _options):
     """Leave out the methods that scikit-learn makes for its own routing; their texts link into its own site."""
     return skip or name in {"get_metadata_routing", "set_fit_request", "set_score_request"}
 

@@ -348,8 +348,8 @@ def _refuse_constant(values: Floats, features: tuple[str, ...]) -> None:
     if values.shape[0] > 1 and constant.size:
         j = int(constant[0])
         raise DataError(
-            f"column {features[j]!r} is constant (every value is {np.nanmin(values[:, j]):g}); a density along it is not defined: "
-            "leave it out"
+            f"column {features[j]!r} is constant (every value is {np.nanmin(values[:, j]):g}); a density along it is "
+            "not defined: leave it out"
         )
     if values.shape[0] == 1:
         raise DataError("a single row is left to be fitted; a mixture needs at least two")

@@ -1,11 +1,12 @@
 """Quasi-Newton steps for EM, in coordinates in which an EM step is a gradient.
 
-In coordinates that make the information of the complete data the identity, the step that EM takes is the gradient of the
-log-likelihood (to first order), and EM is steepest descent with step length one. Limited-memory BFGS on these steps
-learns the information that is missing, for every structure alike and without a derivative (Jamshidian & Jennrich 1997).
-The coordinates are log counts, whitened means, and the Cholesky factors of whitened covariances with the diagonal in
-logs, scaled with the root of the counts; they move along with the run, because components shrink and turn by factors on
-the way. A vector is turned back into counts, means and scatters; the M step makes parameters of the structure of them.
+In coordinates that make the information of the complete data the identity, the step that EM takes is the gradient of
+the log-likelihood (to first order), and EM is steepest ascent with step length one. Limited-memory BFGS on these steps
+learns the information that is missing, for every structure alike and without a derivative (Jamshidian & Jennrich 1997;
+math.md, 3.7). The coordinates are log counts, whitened means, and the Cholesky factors of whitened covariances with
+the diagonal in logs, scaled with the root of the counts; they move along with the run, because components shrink and
+turn by factors on the way. A vector is turned back into counts, means and scatters; the M step makes parameters of the
+structure of them.
 
 Measured on 23 slow problems: 11,600 passes of plain EM, 6,800 with Anderson acceleration on the moments, 1,300 so.
 """
@@ -104,7 +105,7 @@ class Coordinates:
 
     def _decoded_covariances(self, values: Floats) -> Floats:
         """Return covariances, or diagonals, or traces: the layout of `Moments.scatters` per row."""
-        k, d = self._reference.means.shape
+        d = self._reference.means.shape[1]
         values = values / self._covariance_scale
         if self._structure.is_diagonal:
             reference = np.diagonal(self._reference.covariances, axis1=1, axis2=2)[:, : self._n_variances]
@@ -166,6 +167,18 @@ class History:
     def direction(self, parameters: Parameters, following: Parameters) -> Direction:
         """Add a point and its EM step; return the quasi-Newton step from there.
 
+        Parameters
+        ----------
+        parameters : Parameters
+            The point.
+        following : Parameters
+            Where an EM step leads from it.
+
+        Returns
+        -------
+        Direction
+            The step, its length and what it promises.
+
         Raises
         ------
         numpy.linalg.LinAlgError
@@ -201,7 +214,7 @@ class History:
 
 
 def _two_loops(gradient: Floats, pairs: list[tuple[Floats, Floats]]) -> Floats:
-    """Apply the inverse Hessian of limited-memory BFGS to a gradient; without history it is the identity, an EM step."""
+    """Apply the inverse Hessian of limited-memory BFGS to a gradient; without history that is the identity."""
     step, weights = gradient.copy(), []
     for s, y in reversed(pairs):
         weights.append(float(s @ step) / float(s @ y))

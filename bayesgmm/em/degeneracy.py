@@ -1,9 +1,9 @@
 """Which components have collapsed.
 
-The likelihood of a mixture is unbounded: a component that sits on a few rows, or on rows that lie in a plane, gains
-without end as its covariance becomes singular. What "singular" means is measured against the data: against the total
-covariance, whose own near-collinearities are no fault of a component, feature by feature given the features before it
-(the squares of the Cholesky diagonal), so that no unit matters.
+The likelihood of a mixture is unbounded (math.md, 3.6): a component that sits on a few rows, or on rows that lie in a
+plane, gains without end as its covariance becomes singular. What "singular" means is measured against the data:
+against the total covariance, whose own near-collinearities are no fault of a component, feature by feature given the
+features before it (the squares of the Cholesky diagonal), so that no unit matters.
 """
 
 import numpy as np
@@ -61,7 +61,7 @@ def degenerate_components(
 
 
 def conditions(parameters: Parameters) -> Floats:
-    """Compute the smallest eigenvalue of every correlation matrix: 1 for uncorrelated features, 0 for singular; (K,)."""
+    """Compute the smallest eigenvalue of every correlation matrix (K,): 1 for uncorrelated features, 0 for singular."""
     sds = np.sqrt(np.diagonal(parameters.covariances, axis1=1, axis2=2))
     return np.asarray(np.linalg.eigvalsh(parameters.covariances / (sds[:, :, None] * sds[:, None, :]))[:, 0])
 

@@ -192,7 +192,7 @@ def _fitting_start(mixture: Mixture, prepared: PreparedData, k: int) -> Mixture:
 
 
 def _log_jacobian(prepared: PreparedData, scaling: Scaling) -> float:
-    """Return what a log-likelihood gains in the user's units: a term for each value that was observed (math.md, 5.2)."""
+    """Return what a log-likelihood gains in the user's units: a term for each observed value (math.md, 5.2)."""
     weights = np.ones(prepared.n_rows) if prepared.sample_weight is None else prepared.sample_weight
     return -float(weights @ ~np.isnan(prepared.values) @ np.log(scaling.scale))
 

@@ -2,8 +2,8 @@
 
 The first passes are plain EM, which no start can throw off. Then quasi-Newton steps take over: a step is kept when the
 log-likelihood rises as the slope promises, shortened when it does not, and replaced by the plain EM step when that does
-not help; so a run never falls below the best point that it has seen. With a `reach`, a run stays with plain EM until the
-maximum is in reach, so that it ends at the optimum that plain EM would have come to.
+not help; so a run never falls below the best point that it has seen. With a short `reach`, a run stays with plain EM
+until the maximum is near, so that it ends at the optimum that plain EM would have come to.
 
 The gain of a single step says nothing about what is left to gain (plain EM with a gain of 1e-10 per row and step was
 measured 6e-8 per row short of its limit); the loop stops on the estimate of the whole remaining gain, twice in a row.
@@ -62,8 +62,8 @@ class Settings:
     n_plain : int
         Number of plain EM steps before acceleration begins.
     reach : float
-        Longest quasi-Newton step that is tried, root mean square over the rows in standard deviations. Plain EM until the
-        step is that short, or until `patience` passes are over.
+        Longest quasi-Newton step that is tried, root mean square over the rows in standard deviations. Plain EM until
+        the step is that short, or until `patience` passes are over.
     patience : int
         Number of passes after which a step beyond `reach` is cut short rather than replaced by plain EM.
     """
@@ -241,7 +241,7 @@ class _Loop:
         loss = self._point.objective - point.objective
         if loss <= _EPSILON * self._data.total_weight / max(condition, _EPSILON):
             return False
-        self._has_collapsed = condition < _NEARLY_SINGULAR
+        self._has_collapsed = bool(condition < _NEARLY_SINGULAR)
         return True
 
     def _direction(self, following: Parameters) -> Direction | None:

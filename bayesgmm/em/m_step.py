@@ -1,10 +1,10 @@
 """The M step of all fourteen covariance structures, from counts, means and scatters alone.
 
-Two questions settle a structure. In which axes is it diagonal: those of the columns (orientation I), each component's own
-(orientation V with a common shape), common ones that are searched for (orientation E with variable shapes), or are axes
-no matter because shape and orientation are both equal or both variable? And then, how do volumes and shapes follow from
-the scatters in these axes: the same six formulas serve diagonals and matrices. That is the one place that reads the
-letters (Celeux & Govaert 1995; math.md, 2.4).
+Two questions settle a structure. In which axes is it diagonal: those of the columns (orientation I), each component's
+own (orientation V with a common shape), common ones that are searched for (orientation E with variable shapes), or do
+axes not matter because shape and orientation are both equal or both variable? And then, how do volumes and shapes
+follow from the scatters in these axes: the same six formulas serve diagonals and matrices. That is the one place that
+reads the letters (Celeux & Govaert 1995; math.md, 3.4 and 3.5).
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ _MAX_SWEEPS = 50
 def m_step(
     moments: Moments, structure: CovarianceStructure, *, previous: Parameters | None = None, prior: Floats | None = None
 ) -> Parameters:
-    """Compute the parameters that maximise the expected complete log-likelihood (math.md, 2.4).
+    """Compute the parameters that maximise the expected complete log-likelihood (math.md, 3.3 to 3.5).
 
     Parameters
     ----------
@@ -36,13 +36,14 @@ def m_step(
     previous : Parameters, optional
         Parameters of the iteration before, where the search for volumes or common axes starts from.
     prior : ndarray, shape (D, D), optional
-        Covariance that is added to a component holding its even share n / K of the rows; standardised units. A component
-        with fewer rows gets more, in proportion. It makes the estimate the mode under a prior on the precisions, so that
-        EM stays monotone (in the penalised log-likelihood) and a structure stays what it is. Default: none.
+        Covariance that is added to a component holding its even share n / K of the rows; standardised units. A
+        component with fewer rows gets more, in proportion. It makes the estimate the mode under a prior on the
+        precisions, so that EM stays monotone (in the penalised log-likelihood) and a structure stays what it is.
+        Default: none.
 
     Returns
     -------
-    Parameters
+    parameters : Parameters
         Weights, means and covariances.
 
     Raises

@@ -1,9 +1,10 @@
 """The search for the best optimum: many starts, short runs, the better ones longer, moves, the best to the end.
 
 A likelihood of a mixture has many optima. Every start makes a few passes, the better quarter makes more (successive
-halving); then split-and-merge moves try to leave the best one, and the few best distinct ones are run to convergence. On
-large data all but the last round sees a sample of the rows. Runs that meet are merged and counted, so that an optimum is
-known by how often it was reached. An optimum at which a component has collapsed never wins over one that is sound.
+halving); then split-and-merge moves try to leave the best one, and the few best distinct ones are run to convergence.
+On large data all rounds but the last see a sample of the rows. Runs that meet are merged and counted, so that an
+optimum is known by how often it was reached. An optimum at which a component has collapsed never wins over one that is
+sound; where many runs collapse, the search is made again under a weak prior that keeps it away from spikes.
 """
 
 from dataclasses import dataclass, replace
@@ -40,8 +41,8 @@ _N_PLAIN_CONTINUED = 3
 _MAX_MOVES = 6
 _PROPOSALS_PER_START = 0.75
 _LEAST_GAIN = 1e-4
-# Where so many runs collapse, the rounds are made again with a prior: this share of the variance that a component has when
-# K of them fill the data evenly.
+# Where so many runs collapse, the rounds are made again with a prior: this share of the variance that a component has
+# when K of them fill the data evenly.
 _MANY_SPIKES = 0.2
 _SCOUTING_VARIANCE = 3e-2
 # Rows of the first rounds, at least, and per component and feature.

@@ -1,9 +1,12 @@
 """Where EM starts: partitions of the rows, and the parameters that an M step makes of them.
 
-No single recipe is good on all data, so starts take turns: k-means, seeds spread as in k-means++, seeds drawn at random,
-and groups split at random one after the other; each on the standardised rows and on rows whitened by the total
-covariance, where long thin groups are no worse than round ones. Every start has its own generator, so that the starts
-do not depend on how many there are.
+No single recipe is good on all data, so starts take turns: k-means, seeds spread as in k-means++, seeds drawn at
+random, and groups split at random one after the other; each on the standardised rows and on rows whitened by the total
+covariance, where long thin groups are no worse than round ones. Every such start has its own generator. Quantile slices
+and Ward's hierarchy need no luck and are always among the starts.
+
+Lloyd's algorithm is written out in a few lines: it warns of nothing and adds up in a fixed order, so that a seed gives
+the same partition whatever the number of threads.
 """
 
 import numpy as np
@@ -111,14 +114,14 @@ def random_labels(
 def _k_means(rows: Floats, k: int, w: Floats, rng: np.random.Generator) -> Labels:
     """Run Lloyd's algorithm from spread seeds."""
     centres = _spread_seeds(rows, k, w, rng)
-    labels = vq(rows, centres)[0]
+    labels = np.asarray(vq(rows, centres)[0], dtype=np.intp)
     for _ in range(_LLOYD_STEPS):
         centres = _group_means(rows, labels, w, centres)
-        following = vq(rows, centres)[0]
+        following = np.asarray(vq(rows, centres)[0], dtype=np.intp)
         if np.array_equal(following, labels):
             break
         labels = following
-    return np.asarray(labels, dtype=np.intp)
+    return labels
 
 
 def _spread(rows: Floats, k: int, w: Floats, rng: np.random.Generator) -> Labels:
@@ -224,7 +227,7 @@ def start_from(moments: Moments, structure: CovarianceStructure, *, prior: Float
 
     Returns
     -------
-    Parameters
+    parameters : Parameters
         Weights, means and covariances.
 
     Raises
@@ -239,6 +242,20 @@ def start_from(moments: Moments, structure: CovarianceStructure, *, prior: Float
 
 def pure_or_shrunk(moments: Moments, structure: CovarianceStructure, prior: Floats | None) -> Parameters:
     """Return the parameters of a partition as it is, or shrunk where a group is too small for that.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of the partition.
+    structure : CovarianceStructure
+        The structure, reduced to the dimension of the data.
+    prior : ndarray, shape (D, D), optional
+        See `m_step`.
+
+    Returns
+    -------
+    parameters : Parameters
+        Weights, means and covariances.
 
     Raises
     ------

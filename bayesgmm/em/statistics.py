@@ -1,11 +1,12 @@
 """What an EM iteration needs to know of the data: log-likelihood and sufficient statistics at given parameters.
 
-The sums of the kernel (S0, S1, S2, around the current means) add up over any partition of the rows. Chunks are cut
-by the number of rows alone and reduced in order, so that a result does not depend on the number of threads.
+The sums of the kernel (S0, S1, S2, around the current means; math.md, 3.2) add up over any partition of the rows.
+Chunks are cut by the number of rows alone and reduced in order, so that a result does not depend on the number of
+threads.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -135,7 +136,7 @@ class Pass:
     @contextmanager
     def over(cls, rows: Rows, n_threads: int | None = None) -> Iterator["Pass"]:
         """Open a pass with its own threads, and close them at the end."""
-        count = n_threads or len(os.sched_getaffinity(0))
+        count = n_threads or _available_cores()
         if count == 1:
             yield cls(rows)
             return
@@ -152,7 +153,19 @@ class Pass:
         return Pass(rows, self._pool, self._n_threads)
 
     def moments(self, parameters: Parameters, kind: int) -> Moments:
-        """Compute log-likelihood and moments at `parameters`.
+        """Compute log-likelihood and moments.
+
+        Parameters
+        ----------
+        parameters : Parameters
+            Weights, means and covariances.
+        kind : int
+            Kind of covariance, which decides what scatters are returned.
+
+        Returns
+        -------
+        Moments
+            Of all rows.
 
         Raises
         ------
@@ -179,18 +192,59 @@ class Pass:
         blocks, weights, bounds = self.rows.blocks, self.rows.weights, self._bounds
 
         def run(chunk: int) -> None:
+            """Add up the blocks of a chunk."""
             kernels.em_pass(
                 kind, blocks, weights, bounds[chunk], bounds[chunk + 1], means, factors, constants,
                 log_likelihoods[chunk], s0[chunk], s1[chunk], s2[chunk],
             )  # fmt: skip
 
+        self._run_chunks(run_chunk, kind, k)
+        return Sums(float(log_likelihoods.sum()), s0.sum(axis=0), s1.sum(axis=0), s2.sum(axis=0))
+
+    def posterior(self, parameters: Parameters) -> tuple[Floats, Floats]:
+        """Compute the log densities and the responsibilities of the rows.
+
+        Parameters
+        ----------
+        parameters : Parameters
+            Weights, means and covariances.
+
+        Returns
+        -------
+        log_densities : ndarray, shape (n,)
+            Log densities, standardised units.
+        responsibilities : ndarray, shape (n, K)
+            They sum to one over the components.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            When a covariance is not positive definite.
+        """
+        means, factors, constants, _ = _kernel_inputs(parameters, kernels.FULL)
+        blocks, bounds, k = self.rows.blocks, self._bounds, len(means)
+        n_blocks, _, size = blocks.shape
+        log_densities, responsibilities = np.empty((n_blocks, size)), np.empty((n_blocks, k, size))
+
+        def run(chunk: int) -> None:
+            """Fill in the blocks of a chunk."""
+            kernels.posterior_pass(
+                blocks, bounds[chunk], bounds[chunk + 1], means, factors, constants, log_densities, responsibilities
+            )
+
+        self._run_chunks(run_chunk, kernels.FULL, k)
+        by_row = responsibilities.transpose(0, 2, 1).reshape(-1, k)
+        return log_densities.ravel()[: self.rows.n], by_row[: self.rows.n]
+
+    def _run_chunks(self, run: Callable[[int], None], kind: int, k: int) -> None:
+        """Run the chunks, in threads where the work is worth it."""
+        d, n_chunks = self.rows.n_features, len(self._bounds) - 1
         work = self.rows.n * k * (20.0 + d * (d + 6.0 if kind == kernels.FULL else 4.0))
         if self._pool is None or work < _WORK_FOR_THREADS:
             for chunk in range(n_chunks):
                 run(chunk)
         else:
             list(self._pool.map(run, range(n_chunks)))
-        return Sums(float(log_likelihoods.sum()), s0.sum(axis=0), s1.sum(axis=0), s2.sum(axis=0))
 
     def _total_moments(self) -> Moments:
         """Return the moments of all rows together, as those of one component."""
@@ -205,6 +259,13 @@ class Pass:
         from_centre = means - self.total.means[0]
         pooled = self.total.scatters[0] - (counts * from_centre.T) @ from_centre
         return Moments(sums.log_likelihood, counts, means, pooled[None])
+
+
+def _available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _chunk_bounds(rows: Rows) -> list[int]:

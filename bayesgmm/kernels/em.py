@@ -190,15 +190,23 @@ def _triangular_distance(f, c, y, q):
 
 
 @_jit
-def _scaled_distance(f, c, q):
-    """Write the squared length of f c to q, f diagonal, or a scalar where it has length one."""
+def _scaled_distance(f, x, mean, q):
+    """Write the squared length of f (x - mean) to q, f diagonal, or a scalar where it has length one."""
+    d, last = x.shape[0], f.shape[0] - 1
     q[:] = 0.0
-    for i in range(c.shape[0]):
-        c_i = c[i]
-        f_i = f[min(i, f.shape[0] - 1)]
-        square = f_i * f_i
-        for b in range(c.shape[1]):
-            q[b] += square * c_i[b] * c_i[b]
+    tiled = d - d % 4
+    for i in range(0, tiled, 4):
+        x0, x1, x2, x3 = x[i], x[i + 1], x[i + 2], x[i + 3]
+        m0, m1, m2, m3 = mean[i], mean[i + 1], mean[i + 2], mean[i + 3]
+        f0, f1, f2, f3 = f[min(i, last)], f[min(i + 1, last)], f[min(i + 2, last)], f[min(i + 3, last)]
+        for b in range(x.shape[1]):
+            y0, y1, y2, y3 = f0 * (x0[b] - m0), f1 * (x1[b] - m1), f2 * (x2[b] - m2), f3 * (x3[b] - m3)
+            q[b] += y0 * y0 + y1 * y1 + y2 * y2 + y3 * y3
+    for i in range(tiled, d):
+        x0, m0, f0 = x[i], mean[i], f[min(i, last)]
+        for b in range(x.shape[1]):
+            y0 = f0 * (x0[b] - m0)
+            q[b] += y0 * y0
 
 
 @_jit
@@ -217,13 +225,13 @@ def _log_joint(kind, x, means, factors, log_constants, c, y, q, out):
     """Write log w_k + log N(x; k) to out (components, rows)."""
     unit = np.ones(1)
     for k in range(means.shape[0]):
-        _centre(x, means[k], c)
         if kind == FULL:
+            _centre(x, means[k], c)
             _triangular_distance(factors[k], c, y, q)
         elif kind == TIED:
-            _scaled_distance(unit, c, q)
+            _scaled_distance(unit, x, means[k], q)
         else:
-            _scaled_distance(factors[k, 0], c, q)
+            _scaled_distance(factors[k, 0], x, means[k], q)
         constant, out_k = log_constants[k], out[k]
         for b in range(q.shape[0]):
             out_k[b] = constant - 0.5 * q[b]
@@ -231,7 +239,10 @@ def _log_joint(kind, x, means, factors, log_constants, c, y, q, out):
 
 @_jit
 def _normalise(log_joint, weights, top, total):
-    """Turn log joint densities into weighted responsibilities in place; return the weighted log-likelihood."""
+    """Turn log joint densities into weighted responsibilities in place; return the weighted log-likelihood.
+
+    `top` is left with the log densities of the rows.
+    """
     size = weights.shape[0]
     top[:] = log_joint[0]
     total[:] = 0.0
@@ -249,7 +260,8 @@ def _normalise(log_joint, weights, top, total):
             total[b] += value
     log_likelihood = 0.0
     for b in range(size):
-        log_likelihood += weights[b] * (top[b] + _log(total[b]))
+        top[b] += _log(total[b])
+        log_likelihood += weights[b] * top[b]
         total[b] = weights[b] / total[b]
     for k in range(log_joint.shape[0]):
         row = log_joint[k]
@@ -314,27 +326,62 @@ def _second_moment_row(rc_j, c, j, out):
 
 
 @_jit
-def _add_second_moments(kind, rc, c, out):
-    """Add the second moments of a component to out, in the layout of its kind."""
-    d = c.shape[0]
-    if kind == FULL:
-        tiled = d - d % 4
-        for j in range(0, tiled, 4):
-            for i in range(0, j + 4, 4):
-                _second_moment_tile(rc, c, j, i, out)
-        for j in range(tiled, d):
-            _second_moment_row(rc[j], c, j, out)
-    elif kind != TIED:
-        for i in range(d):
-            rc_i, c_i, s = rc[i], c[i], 0.0
-            for b in range(c.shape[1]):
-                s += rc_i[b] * c_i[b]
-            out[0, min(i, out.shape[1] - 1)] += s
+def _add_full_moments(x, r, mean, c, rc, s1, s2):
+    """Add the first moments and the lower triangle of the second moments of a component."""
+    d = x.shape[0]
+    for i in range(d):
+        x_i, c_i, rc_i, mean_i, s = x[i], c[i], rc[i], mean[i], 0.0
+        for b in range(x.shape[1]):
+            centred = x_i[b] - mean_i
+            c_i[b] = centred
+            rc_i[b] = r[b] * centred
+            s += r[b] * centred
+        s1[i] += s
+    tiled = d - d % 4
+    for j in range(0, tiled, 4):
+        for i in range(0, j + 4, 4):
+            _second_moment_tile(rc, c, j, i, s2)
+    for j in range(tiled, d):
+        _second_moment_row(rc[j], c, j, s2)
+
+
+@_jit
+def _add_diagonal_moments(x, r, mean, s1, s2):
+    """Add the first moments and the squares of a component; all squares to one number where s2 has length one."""
+    d, last = x.shape[0], s2.shape[0] - 1
+    tiled = d - d % 4
+    for i in range(0, tiled, 4):
+        x0, x1, x2, x3 = x[i], x[i + 1], x[i + 2], x[i + 3]
+        m0, m1, m2, m3 = mean[i], mean[i + 1], mean[i + 2], mean[i + 3]
+        a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = 0.0
+        for b in range(x.shape[1]):
+            c0, c1, c2, c3 = x0[b] - m0, x1[b] - m1, x2[b] - m2, x3[b] - m3
+            a0 += r[b] * c0
+            a1 += r[b] * c1
+            a2 += r[b] * c2
+            a3 += r[b] * c3
+            b0 += r[b] * c0 * c0
+            b1 += r[b] * c1 * c1
+            b2 += r[b] * c2 * c2
+            b3 += r[b] * c3 * c3
+        sums, squares = (a0, a1, a2, a3), (b0, b1, b2, b3)
+        for e in range(4):
+            s1[i + e] += sums[e]
+            s2[min(i + e, last)] += squares[e]
+    for i in range(tiled, d):
+        x0, m0, a0, b0 = x[i], mean[i], 0.0, 0.0
+        for b in range(x.shape[1]):
+            c0 = x0[b] - m0
+            a0 += r[b] * c0
+            b0 += r[b] * c0 * c0
+        s1[i] += a0
+        s2[min(i, last)] += b0
 
 
 @_jit
 def _add_moments(kind, x, r, means, c, rc, s0, s1, s2):
     """Add the statistics of a block to the running sums, component by component."""
+    unused = np.zeros(1)
     for k in range(means.shape[0]):
         r_k, count = r[k], 0.0
         for b in range(r_k.shape[0]):
@@ -342,16 +389,10 @@ def _add_moments(kind, x, r, means, c, rc, s0, s1, s2):
         if count == 0.0:
             continue
         s0[k] += count
-        mean = means[k]
-        for i in range(x.shape[0]):
-            x_i, c_i, rc_i, mean_i, s = x[i], c[i], rc[i], mean[i], 0.0
-            for b in range(r_k.shape[0]):
-                centred = x_i[b] - mean_i
-                c_i[b] = centred
-                rc_i[b] = r_k[b] * centred
-                s += r_k[b] * centred
-            s1[k, i] += s
-        _add_second_moments(kind, rc, c, s2[min(k, s2.shape[0] - 1)])
+        if kind == FULL:
+            _add_full_moments(x, r_k, means[k], c, rc, s1[k], s2[k])
+        else:
+            _add_diagonal_moments(x, r_k, means[k], s1[k], unused if kind == TIED else s2[k, 0])
 
 
 @_jit
@@ -365,7 +406,7 @@ def em_pass(kind, blocks, weights, first, last, means, factors, log_constants, l
     blocks : ndarray of float64, shape (blocks, D, B)
         The rows, packed.
     weights : ndarray of float64, shape (blocks, B) or (2, B)
-        Weights of the rows. Two rows stand for "every block but the last" and "the last block". Padding has weight zero.
+        Weights of the rows, zero for padding. Two rows stand for "every block but the last" and "the last block".
     first, last : int
         The blocks of this call.
     means : ndarray of float64, shape (K, D)
@@ -488,3 +529,28 @@ def log_likelihood_and_gradient(rows, row_weights, log_weights, means, chols):
     for c in range(k):
         _chain_rule(chols[c], s0[c], s1[c], s2[c], grad_means[c], grad_chols[c])
     return value[0], s0, grad_means, grad_chols
+
+
+@_jit
+def posterior_pass(blocks, first, last, means, factors, log_constants, log_densities, responsibilities):
+    """Write log densities and responsibilities of blocks `first` to `last` - 1; covariances are of kind FULL.
+
+    Parameters
+    ----------
+    blocks : ndarray of float64, shape (blocks, D, B)
+        The rows, packed.
+    first, last : int
+        The blocks of this call.
+    means, factors, log_constants : ndarray of float64, shapes (K, D), (K, D, D), (K,)
+        As in `em_pass`.
+    log_densities : ndarray of float64, shape (blocks, B)
+        Written in place; padding gets the density of its zeros.
+    responsibilities : ndarray of float64, shape (blocks, K, B)
+        Written in place.
+    """
+    d, size = blocks.shape[1:]
+    c, y, q, total, ones = np.empty((d, size)), np.empty((4, size)), np.empty(size), np.empty(size), np.ones(size)
+    for block in range(first, last):
+        r = responsibilities[block]
+        _log_joint(FULL, blocks[block], means, factors, log_constants, c, y, q, r)
+        _normalise(r, ones, log_densities[block], total)

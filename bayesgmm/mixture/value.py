@@ -179,7 +179,7 @@ class Mixture:
                 yield (slice(None), members), self._log_weights_of(len(members))
                 continue
             marginal = self.marginal([name for name, is_there in zip(self.features, present, strict=True) if is_there])
-            for (batch, part), log_joint in marginal._complete_blocks(rows[np.ix_(members, present)]):
+            for (batch, part), log_joint in marginal.blocks(rows[np.ix_(members, present)]):
                 yield (batch, members[part]), log_joint
 
     def _complete_blocks(self, rows: Floats) -> Iterator[tuple[tuple[slice, slice], Floats]]:

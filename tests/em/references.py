@@ -23,7 +23,7 @@ def rows_of(name):
 
 
 def standardised(name, code):
-    """Return standardised rows, the structure, and what to subtract from their log-likelihood to get the user's units."""
+    """Return standardised rows, the structure, and what takes their log-likelihood to the user's units."""
     rows = rows_of(name)
     structure = as_structure(code, rows.shape[1])
     sds = rows.std(axis=0)

@@ -36,6 +36,15 @@ def test_moments_are_those_of_the_responsibilities(code):
     assert_close(found.scatters, reduced_scatters(expected.scatters, kind), ALGEBRA)
 
 
+@pytest.mark.parametrize("n", [5, 3000])
+def test_the_posterior_is_that_of_the_mixture(n):
+    mixture, rows = random_mixture(3, 4), random_rows(n, 4)
+    with Pass.over(pack(rows), 1) as data:
+        log_density, responsibilities = data.posterior(parameters_of(mixture))
+    assert_close(log_density, mixture.log_density(rows), ALGEBRA)
+    assert_close(responsibilities, mixture.responsibilities(rows), ALGEBRA)
+
+
 def test_threads_do_not_change_a_bit():
     mixture, rows = random_mixture(5, 6), random_rows(120_000, 6)
     alone, shared = (moments(rows, mixture, n_threads=n) for n in (1, 3))
