@@ -198,7 +198,7 @@ class Pass:
                 log_likelihoods[chunk], s0[chunk], s1[chunk], s2[chunk],
             )  # fmt: skip
 
-        self._run_chunks(run_chunk, kind, k)
+        self._run_chunks(run, kind, k)
         return Sums(float(log_likelihoods.sum()), s0.sum(axis=0), s1.sum(axis=0), s2.sum(axis=0))
 
     def posterior(self, parameters: Parameters) -> tuple[Floats, Floats]:
@@ -232,7 +232,7 @@ class Pass:
                 blocks, bounds[chunk], bounds[chunk + 1], means, factors, constants, log_densities, responsibilities
             )
 
-        self._run_chunks(run_chunk, kernels.FULL, k)
+        self._run_chunks(run, kernels.FULL, k)
         by_row = responsibilities.transpose(0, 2, 1).reshape(-1, k)
         return log_densities.ravel()[: self.rows.n], by_row[: self.rows.n]
 
