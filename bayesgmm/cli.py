@@ -7,6 +7,7 @@ is there at once.
 """
 
 import os
+import re
 import shlex
 import signal
 import sys
@@ -63,8 +64,9 @@ def _shared_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("-k", "--components", type=click.IntRange(min=1), required=True, help="Number of components."),
         click.option("--columns", multiple=True, metavar="A,B", help="Columns to use. Default: every numeric one."),
         click.option("--structure", default="full", show_default=True, help="full, tied, diag, spherical, or a code."),
-        click.option("--missing", type=click.Choice(["error", "drop"]), default="error", show_default=True,
-                     help="Rows with missing values: refuse the table, or leave them out."),
+        click.option("--missing", type=click.Choice(["error", "drop", "marginalize"]), default="error",
+                     show_default=True,
+                     help="Rows with missing values: refuse the table, leave them out, or (EM) use what is there."),
         click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same fit."),
         click.option("--draws", type=click.IntRange(min=1), default=1000, show_default=True, help="Draws, each chain."),
         click.option("--tune", type=click.IntRange(min=0), default=500, show_default=True, help="Steps before them."),
@@ -305,7 +307,7 @@ def _sentence(error: Exception) -> str:
         where = f" {str(error.filename)!r}" if error.filename is not None else ""
         return f"cannot read or write{where}: {error.strerror}."
     # The remedies in messages are Python's; here they are options.
-    text = str(error).replace("missing='drop'", "--missing drop").replace("columns=", "--columns")
+    text = re.sub(r"missing='(\w+)'", r"--missing \1", str(error)).replace("columns=", "--columns")
     return text if text.endswith(".") else f"{text}."
 
 

@@ -94,7 +94,7 @@ class TestFit:
         (tmp_path / "t.csv").write_text("a\n" + "\n".join(str(i % 7) for i in range(30)) + "\nNA\n")
         status, out, err = run("fit", "t.csv", "-k", "1")
         assert (status, out) == (1, "")
-        assert "column 'a' has 1 missing value (row 30); pass --missing drop to leave these rows out" in err
+        assert "column 'a' has 1 missing value (row 30); pass --missing marginalize to use what was observed" in err
         status, out, _ = run("fit", "t.csv", "-k", "1", "--missing", "drop", "--out", "results")
         assert status == 0
         assert (tmp_path / "results" / "report.html").exists()

@@ -98,14 +98,17 @@ def test_a_tied_covariance_far_smaller_than_the_total_keeps_its_digits():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, size=300)
     noise = rng.normal(size=(300, 2))
-    centres = np.array([[-1.0, 0.0], [0.0, 1.0], [1.0, -1.0]])
+    centres = np.array([[-1.17, 0.31], [0.23, 1.07], [0.91, -1.33]])
     structure = STRUCTURES["EEE"]
     found = []
-    for scale in (1e-2, 1e-6):
+    for scale in (1e-2, 1e-6, 1e-8):
         Z = centres[labels] + scale * noise
-        start = start_from(moments_of_labels(Z, labels, 3, None), structure, prior=None, shrunk=False)
-        found.append(run(Z, start, Settings(structure)).parameters.covariances[0] / scale**2)
+        start = start_from(moments_of_labels(Z, labels, 3, None), structure, prior=None, shrunk=True)
+        one = run(Z, start, Settings(structure))
+        assert one.converged
+        found.append(one.parameters.covariances[0] / scale**2)
     assert_close(found[1], found[0], 1e-7)
+    assert_close(found[2], found[0], 1e-6)
 
 
 def test_a_prior_bounds_the_variance_and_its_objective_never_falls():

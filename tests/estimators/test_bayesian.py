@@ -24,7 +24,7 @@ def asked(monkeypatch, faithful_draws):
         calls.append({"data": data, "n_components": n_components} | settings)
         return faithful_draws
 
-    faithful_draws.info.diagnostics.update(max_r_hat=1.003, divergences=0)
+    monkeypatch.setitem(faithful_draws.info.diagnostics, "max_r_hat", 1.003)
     monkeypatch.setattr(bayesgmm.bayes, "fit_bayes", answer)
     return calls
 
@@ -144,8 +144,11 @@ def test_predictions_are_averages_over_draws(fitted, faithful_draws, table):
 @pytest.mark.parametrize(
     ("max_r_hat", "divergences", "expected"), [(1.003, 0, True), (1.02, 0, False), (1.003, 1, False)]
 )
-def test_converged_means_that_the_chains_agree(asked, faithful_draws, table, max_r_hat, divergences, expected):
-    faithful_draws.info.diagnostics.update(max_r_hat=max_r_hat, divergences=divergences)
+def test_converged_means_that_the_chains_agree(
+    asked, faithful_draws, table, monkeypatch, max_r_hat, divergences, expected
+):
+    monkeypatch.setitem(faithful_draws.info.diagnostics, "max_r_hat", max_r_hat)
+    monkeypatch.setitem(faithful_draws.info.diagnostics, "divergences", divergences)
     assert BayesianGaussianMixture(n_components=2).fit(table).converged_ is expected
 
 

@@ -30,6 +30,14 @@ def test_matrices_with_common_axes_become_diagonal(has_equal_volume):
 
 
 @pytest.mark.parametrize("has_equal_volume", [True, False])
+def test_one_rotation_finds_the_common_axes_of_a_plane(has_equal_volume):
+    axes = special_ortho_group(2, seed=4).rvs()
+    matrices = (axes * np.array([[[1.0, 5.0]], [[2.0, 0.3]]])) @ axes.T
+    rotate_to_common_axes(matrices, np.ones(2), np.eye(2), has_equal_volume, 1, 0.0)
+    assert_close(matrices, matrices * np.eye(2), ALGEBRA)
+
+
+@pytest.mark.parametrize("has_equal_volume", [True, False])
 def test_no_angle_is_better_in_the_plane(has_equal_volume):
     rng = np.random.default_rng(3)
     roots = rng.normal(size=(3, 2, 2))
