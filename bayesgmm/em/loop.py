@@ -19,7 +19,6 @@ from bayesgmm.em.acceleration import Direction, History
 from bayesgmm.em.degeneracy import conditions, degenerate_components
 from bayesgmm.em.m_step import m_step
 from bayesgmm.em.statistics import Moments, Parameters, Source, kind_of
-from bayesgmm.kernels import em as kernels
 from bayesgmm.structure import CovarianceStructure
 
 __all__ = ["Progress", "Run", "Settings", "run_em"]
@@ -30,8 +29,6 @@ Progress = Callable[[int, float], None]
 
 # Differences of the log-likelihood below this fraction of it are rounding.
 _ROUNDING = 1e-12
-# The pooled scatter of a tied covariance is total minus between; below this fraction of the total that loses digits.
-_TIED_CANCELLATION = 1e-6
 # Lengths of quasi-Newton steps tried before the plain EM step, and the share of the promised gain that is asked for.
 _MAX_TRIES = 3
 _SUFFICIENT_GAIN = 1e-4
@@ -292,21 +289,8 @@ class _Loop:
 
     def _evaluate(self, parameters: Parameters) -> _Point:
         self.n_passes += 1
-        moments = self._data.moments(parameters, self._kind(parameters))
+        moments = self._data.moments(parameters, kind_of(self._settings.structure))
         return _Point(parameters, moments, moments.log_likelihood + self._log_prior(parameters))
-
-    def _kind(self, parameters: Parameters) -> int:
-        """Return the kernel's kind of covariance; a tied one that is tiny against the total is accumulated in full."""
-        kind = kind_of(self._settings.structure)
-        if kind != kernels.TIED:
-            return kind
-        total = self._data.total
-        try:
-            whitening = np.linalg.inv(np.linalg.cholesky(total.scatters[0] / total.counts[0]))
-        except np.linalg.LinAlgError:
-            return kernels.FULL
-        smallest = np.linalg.eigvalsh(whitening @ parameters.covariances[0] @ whitening.T)[0]
-        return kind if smallest > _TIED_CANCELLATION else kernels.FULL
 
     def _log_prior(self, parameters: Parameters) -> float:
         """Return the logarithm of the prior density, up to a constant."""

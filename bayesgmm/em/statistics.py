@@ -9,7 +9,8 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -29,6 +30,8 @@ _LOG_2PI = float(np.log(2.0 * np.pi))
 _WORK_FOR_THREADS = 3e7
 _MAX_CHUNKS = 32
 _TINY = 1e-300
+# The pooled scatter of a tied covariance is total minus between; below this fraction of the total that loses digits.
+_TIED_CANCELLATION = 1e-6
 
 
 class Parameters(NamedTuple):
@@ -172,10 +175,10 @@ class Pass:
         numpy.linalg.LinAlgError
             When a covariance is not positive definite.
         """
-        means, factors, constants, chol = _kernel_inputs(parameters, kind)
-        sums = self.sums(kind, means, factors, constants)
         if kind == kernels.TIED:
-            return self._tied_moments(parameters, sums, chol)
+            return self._tied_moments(parameters)
+        means, factors, constants, _ = _kernel_inputs(parameters, kind)
+        sums = self.sums(kind, means, factors, constants)
         counts = np.maximum(sums.s0, _TINY)
         shifts = sums.s1 / counts[:, None]
         return Moments(sums.log_likelihood, counts, parameters.means + shifts, _scatters(kind, sums, shifts))
@@ -252,13 +255,33 @@ class Pass:
         standard = Parameters(np.ones(1), np.zeros((1, d)), np.eye(d)[None])
         return self.moments(standard, kernels.FULL)
 
-    def _tied_moments(self, parameters: Parameters, sums: Sums, chol: Floats) -> Moments:
-        """Return the moments with the pooled scatter: total minus between."""
-        counts = np.maximum(sums.s0, _TINY)
-        means = parameters.means + (sums.s1 / counts[:, None]) @ chol.T
-        from_centre = means - self.total.means[0]
-        pooled = self.total.scatters[0] - (counts * from_centre.T) @ from_centre
-        return Moments(sums.log_likelihood, counts, means, pooled[None])
+    def _tied_moments(self, parameters: Parameters) -> Moments:
+        """Return the moments with the pooled scatter: total minus between, where that keeps enough digits."""
+        if not self._is_tiny(parameters.covariances[0]):
+            means, factors, constants, chol = _kernel_inputs(parameters, kernels.TIED)
+            sums = self.sums(kernels.TIED, means, factors, constants)
+            counts = np.maximum(sums.s0, _TINY)
+            means = parameters.means + (sums.s1 / counts[:, None]) @ chol.T
+            from_centre = means - self.total.means[0]
+            pooled = self.total.scatters[0] - (counts * from_centre.T) @ from_centre
+            if not self._is_tiny(pooled / self.total.counts[0]):
+                return Moments(sums.log_likelihood, counts, means, pooled[None])
+        full = self.moments(parameters, kernels.FULL)
+        return replace(full, scatters=reduced_scatters(full.scatters, kernels.TIED))
+
+    def _is_tiny(self, covariance: Floats) -> bool:
+        """Whether a covariance, in some direction, is so much smaller than the total that a difference loses it."""
+        white = self._total_whitening @ covariance @ self._total_whitening.T
+        return not np.linalg.eigvalsh(white)[0] > _TIED_CANCELLATION
+
+    @cached_property
+    def _total_whitening(self) -> Floats:
+        """Inverse Cholesky factor of the total covariance; zeros, which make everything tiny, where it is singular."""
+        covariance = self.total.scatters[0] / self.total.counts[0]
+        try:
+            return np.linalg.inv(np.linalg.cholesky(covariance))
+        except np.linalg.LinAlgError:
+            return np.zeros_like(covariance)
 
 
 def _available_cores() -> int:
