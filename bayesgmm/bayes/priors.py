@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesgmm.data.prepare import PreparedData
+from bayesgmm.data.prepare import PreparedData, prepare
 from bayesgmm.errors import ArgumentError
-from bayesgmm.structure import CovarianceStructure
+from bayesgmm.structure import CovarianceStructure, as_structure
 
 __all__ = ["Priors", "ResolvedPriors"]
 
@@ -101,6 +101,38 @@ class Priors:
             scale_dof=_above("scale_dof", self.scale_dof, p - 1, default=p),
         )
 
+    def describe(self, data: Any = None, n_components: int = 2, structure: str | CovarianceStructure = "full") -> str:
+        """Say the priors in words: in the user's units where data are given, as rules where they are not.
+
+        Parameters
+        ----------
+        data : PreparedData or table, optional
+            The data whose ranges set the defaults.
+        n_components : int, default 2
+            Number of components, K.
+        structure : str or CovarianceStructure, default "full"
+            The covariance structure.
+
+        Returns
+        -------
+        str
+            One line for the weights, one for each column, one for the covariances.
+        """
+        if data is not None:
+            prepared = prepare(data)
+            return self.resolve(prepared, as_structure(structure, prepared.n_features), n_components).describe()
+        location = _or_rule(self.mean_location, "the middle of each column")
+        spread = _or_rule(self.mean_sd, "the range of each column")
+        within = _or_rule(self.within_sd, "13 % to 20 % of the range")
+        dof, scale_dof = _or_rule(self.dof, "p + 4"), _or_rule(self.scale_dof, "p")
+        lines = (
+            f"weights ~ Dirichlet({self.concentration})",
+            f"component means ~ Normal({location}, sd {spread})",
+            f"standard deviation within a component about {within}, none far below {self.smallest_sd:g} of that",
+            f"covariances: inverse Wishart, {dof} degrees of freedom, around a shared scale with {scale_dof}",
+        )
+        return "\n".join(lines)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, the inverse of ``Priors(**values)``.
 
@@ -160,6 +192,10 @@ class ResolvedPriors:
             f"none far below {self.smallest_sd:g} of these standard deviations"
         )
         return "\n".join(lines)
+
+
+def _or_rule(value: Any, rule: str) -> str:
+    return rule if value is None else str(value)
 
 
 def _vector(name: str, value: Sequence[float] | float | None, default: Floats) -> Floats:

@@ -63,3 +63,9 @@ def test_the_description_speaks_of_the_columns_in_their_units():
     words = resolve().describe()
     assert "weights ~ Dirichlet(1)" in words
     assert "x1: component means ~ Normal(20, sd 20)" in words
+
+
+def test_priors_describe_themselves_with_and_without_data():
+    assert "Dirichlet(4.0)" in Priors(concentration=4.0).describe()
+    assert "the range of each column" in Priors().describe()
+    assert Priors().describe(TABLE) == resolve().describe()
