@@ -36,6 +36,8 @@ _LONGER_RUN = 40
 _FAITHFUL_RUN = 300
 _MANY_STARTS = 8
 _N_FINALISTS = 3
+# After so many passes a run is compared with those that have converged.
+_LEG = 40
 _N_PLAIN_CONTINUED = 3
 # Rounds of moves, at most, and proposals per round as a share of the number of starts.
 _MAX_MOVES = 6
@@ -45,9 +47,11 @@ _LEAST_GAIN = 1e-4
 # when K of them fill the data evenly.
 _MANY_SPIKES = 0.2
 _SCOUTING_VARIANCE = 3e-2
-# Rows of the first rounds, at least, and per component and feature.
+# Rows of the first rounds: so many, and so many times the number of parameters. On a sample, optima that fit its noise
+# look best; so more candidates than will be run to the end make a few passes over all rows first.
 _SAMPLE_ROWS = 10_000
-_SAMPLE_ROWS_PER_PARAMETER = 100
+_SAMPLE_ROWS_PER_PARAMETER = 50
+_N_AUDITIONS = 12
 # Runs meet when their components match to this fraction of a standard deviation and log weight.
 _SAME_COMPONENT = 0.05
 _SAME_LOG_LIKELIHOOD = 1e-6
@@ -104,7 +108,7 @@ def search(
     FitError
         When no start has positive definite covariances, or all collapse at once.
     """
-    rows, row_weights, scout = _scout(Z, n_components, weights, data, generators[0])
+    rows, row_weights, scout = _scout(Z, n_components, weights, data, settings, generators[0])
     fixed = fixed_labels(rows, n_components, row_weights, generators[0]) if len(generators) >= _MANY_STARTS else []
     drawn = [
         random_labels(rows, n_components, row_weights, number, generator)
@@ -116,12 +120,15 @@ def search(
     )
     careful = replace(settings, prior=_scouting_prior(settings.prior, scout.total, n_components))
     final = replace(settings, n_plain=_N_PLAIN_CONTINUED)
+    audition = replace(settings, max_iter=min(_SHORT_RUN, settings.max_iter))
     finalists: list[Candidate] = []
     known = _faithful_runs(scout, ours, settings)
     for scouting in (settings, careful):
         better, others = _scouted(rows, row_weights, scout, starts, scouting, generators)
         entrants = [*better, *others, *([] if finalists else known)]
-        ended, _ = _round(data, entrants, _N_FINALISTS, final, is_same_rows=scout is data, progress=progress)
+        if scout is not data:
+            entrants, _ = _round(data, entrants, _N_AUDITIONS, audition, is_same_rows=False)
+        ended, _ = _round(data, entrants, _N_FINALISTS, final, progress=progress)
         finalists += ended
         if np.mean([bool(one.run.degenerate) for one in [*better, *ended]]) < _MANY_SPIKES:
             break
@@ -172,11 +179,17 @@ def _longer(settings: Settings) -> Settings:
 
 
 def _scout(
-    Z: Floats, n_components: int, weights: Floats | None, data: Source, rng: np.random.Generator
+    Z: Floats,
+    n_components: int,
+    weights: Floats | None,
+    data: Source,
+    settings: Settings,
+    rng: np.random.Generator,
 ) -> tuple[Floats, Floats | None, Source]:
     """Return the rows, weights and pass of the first rounds: a sample where there are many rows."""
     n = len(Z)
-    size = max(_SAMPLE_ROWS, _SAMPLE_ROWS_PER_PARAMETER * n_components * (Z.shape[1] + 1))
+    n_parameters = settings.structure.n_parameters(n_components, Z.shape[1])
+    size = max(_SAMPLE_ROWS, _SAMPLE_ROWS_PER_PARAMETER * n_parameters)
     if n <= 2 * size:
         return Z, weights, data
     chosen = np.sort(rng.choice(n, size=size, replace=False))
@@ -241,11 +254,22 @@ def _round(
             continued.append(candidate)
             continue
         try:
-            run = run_em(data, candidate.run.parameters, settings, progress)
+            run = _run_on(data, candidate.run, continued, settings, progress)
         except np.linalg.LinAlgError:
             continue
         continued.append(replace(candidate, run=run.after(candidate.run) if is_same_rows else run))
     return continued, waiting
+
+
+def _run_on(data: Source, earlier: Run, done: list[Candidate], settings: Settings, progress: Progress | None) -> Run:
+    """Continue a run, but not to the end when it is about to meet one that is there already."""
+    leg = run_em(data, earlier.parameters, replace(settings, max_iter=min(_LEG, settings.max_iter)), progress)
+    is_over = leg.converged or leg.degenerate or settings.max_iter <= _LEG
+    ends = [one.run for one in done if one.run.converged and one.run.objective >= leg.objective]
+    if is_over or any(_is_same(leg, end, data.total_weight) for end in ends):
+        return leg
+    rest = replace(settings, max_iter=settings.max_iter - leg.n_passes)
+    return run_em(data, leg.parameters, rest, progress).after(leg)
 
 
 def merged(candidates: list[Candidate], total_weight: float) -> list[Candidate]:
