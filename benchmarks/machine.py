@@ -5,7 +5,7 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["busyness", "describe", "usable_cores"]
+__all__ = ["busyness", "describe", "has_avx512", "usable_cores"]
 
 _PACKAGES = ("bayesgmm", "numpy", "scipy", "numba", "scikit-learn", "scikit-learn-intelex", "gmmx", "jax")
 
@@ -29,18 +29,26 @@ def describe() -> dict[str, str]:
     return found
 
 
+def has_avx512() -> bool:
+    """Whether the processor says that it has AVX-512; False where it cannot be asked."""
+    return "avx512f" in _cpuinfo().get("flags", "")
+
+
 def busyness() -> float:
     """Return the load average of the last minute; NaN where there is none."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
 
 
+def _cpuinfo() -> dict[str, str]:
+    """Return what Linux says of the last core; nothing elsewhere."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return dict((part.strip() for part in line.split(":", 1)) for line in lines if ":" in line)
+
+
 def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        fields = dict(
-            (part.strip() for part in line.split(":", 1)) for line in cpuinfo.read_text().splitlines() if ":" in line
-        )
-        wide = " with AVX-512" if "avx512f" in fields.get("flags", "") else ""
-        if "model name" in fields:
-            return f"{fields['model name']} (family {fields.get('cpu family', '?')}){wide}"
-    return platform.processor() or platform.machine()
+    fields = _cpuinfo()
+    if "model name" not in fields:
+        return platform.processor() or platform.machine()
+    wide = " with AVX-512" if has_avx512() else ""
+    return f"{fields['model name']} (family {fields.get('cpu family', '?')}){wide}"
