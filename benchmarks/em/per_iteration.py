@@ -84,6 +84,8 @@ def _row(
                 continue
             calls |= {f"{name} {n_iter}": run for n_iter, run in runs.items()}
         answers, failures = interleave(calls, repetitions)
+    if _OURS not in ends:
+        raise FailedError(refusals[_OURS])
     seconds, cores = {}, {}
     for name in ends:
         short, long = (answers.get(f"{name} {n_iter}") for n_iter in (_SHORT, _SHORT + n_more))
