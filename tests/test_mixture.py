@@ -99,6 +99,23 @@ class TestDensities:
         assert max(sizes) <= 600
         assert sum(sizes) == 7 * 5 * 40 * 3 * 2
 
+    @pytest.mark.parametrize(("k", "d", "batch"), [(1, 1, ()), (3, 2, ()), (2, 5, (4,)), (4, 3, (2, 17))])
+    def test_the_compiled_pass_and_numpy_agree(self, k, d, batch, monkeypatch):
+        mixture, X = random_mixture(k, d, batch=batch), random_rows(701, d)
+        expected = mixture.log_density(X), mixture.responsibilities(X)
+        monkeypatch.setattr("bayesgmm.mixture.densities._LARGE", 0)
+        monkeypatch.setattr("bayesgmm.mixture.densities._BLOCKS_OF_TASK", 2)
+        assert_close(mixture.log_density(X), expected[0], EXACT)
+        assert_close(mixture.responsibilities(X), expected[1], EXACT)
+
+    def test_the_compiled_pass_agrees_at_the_edges(self, monkeypatch):
+        mixture = Mixture([0.5, 0.5, 0.0], [[0.0], [1e8], [3.0]], [[[1.0]], [[1.0]], [[1.0]]])
+        X = np.array([[0.0], [3.0], [5e7], [1e8], [-1e30], [1e200], [-1e200]])
+        expected = mixture.log_density(X), mixture.responsibilities(X)
+        monkeypatch.setattr("bayesgmm.mixture.densities._LARGE", 0)
+        np.testing.assert_allclose(mixture.log_density(X), expected[0], rtol=EXACT)
+        np.testing.assert_allclose(mixture.responsibilities(X), expected[1], atol=EXACT)
+
     def test_a_row_far_away_belongs_to_the_nearest(self):
         mixture = Mixture([0.5, 0.5], [[0.0], [1.0]], [[[1.0]], [[1.0]]])
         np.testing.assert_array_equal(mixture.responsibilities([[1e6], [-1e6]]), [[0, 1], [1, 0]])

@@ -39,6 +39,7 @@ _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reasso
 _jit_in_order = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
 _LOWEST = -650.0
+_LOWEST_LOG = -5e299
 _LOG2_E = 1.4426950408889634
 _LN2_HIGH = 6.93147180369123816490e-01  # Cody & Waite: the product with a small integer is exact
 _LN2_LOW = 1.90821492927058770002e-10
@@ -554,3 +555,42 @@ def posterior_pass(blocks, first, last, means, factors, log_constants, log_densi
         r = responsibilities[block]
         _log_joint(FULL, blocks[block], means, factors, log_constants, c, y, q, r)
         _normalise(r, ones, log_densities[block], total)
+
+
+@_jit
+def density_pass(blocks, first, last, means, factors, log_constants, log_densities, responsibilities):
+    """Write the log densities and responsibilities of blocks `first` to `last` - 1 under every mixture of a batch.
+
+    Parameters
+    ----------
+    blocks : ndarray of float64, shape (blocks, D, B)
+        The rows, packed.
+    first, last : int
+        The blocks of this call.
+    means, factors, log_constants : ndarray of float64, shapes (S, K, D), (S, K, D, D), (S, K)
+        As in `em_pass`, of kind FULL, for each mixture.
+    log_densities : ndarray of float64, shape (S, n)
+        Written in place.
+    responsibilities : ndarray of float64, shape (S, n, K) or (0, n, K)
+        Written in place, unless its length is zero.
+    """
+    d, size = blocks.shape[1:]
+    k = means.shape[1]
+    c, y, q = np.empty((d, size)), np.empty((4, size)), np.empty(size)
+    r, top, total, ones = np.empty((k, size)), np.empty(size), np.empty(size), np.ones(size)
+    is_wanted = responsibilities.shape[0] > 0
+    for s in range(means.shape[0]):
+        for block in range(first, last):
+            _log_joint(FULL, blocks[block], means[s], factors[s], log_constants[s], c, y, q, r)
+            for j in range(k):
+                row = r[j]
+                for b in range(size):
+                    # Distances overflow at 1e154 standard deviations; differences of infinities would be NaN.
+                    row[b] = _LOWEST_LOG if row[b] < _LOWEST_LOG and log_constants[s, j] > -np.inf else row[b]
+            _normalise(r, ones, top, total)
+            start = block * size
+            for b in range(min(size, log_densities.shape[1] - start)):
+                log_densities[s, start + b] = top[b]
+                if is_wanted:
+                    for j in range(k):
+                        responsibilities[s, start + b, j] = r[j, b]

@@ -30,6 +30,7 @@ from bayesgmm.mixture.checks import (
     name_singular,
     read_only,
 )
+from bayesgmm.mixture.densities import is_large, log_densities, responsibilities
 from bayesgmm.mixture.log_space import log_sum_exp, softmax
 
 if TYPE_CHECKING:
@@ -134,6 +135,17 @@ class Mixture:
             log_weights = np.log(self.weights)
         return np.asarray(log_weights - 0.5 * self.n_features * _LOG_2PI - log_diagonal.sum(axis=-1))
 
+    @property
+    def _flat_factors(self) -> tuple[Floats, Floats, Floats]:
+        """Means (S, K, D), inverse Cholesky factors (S, K, D, D) and log normalisers (S, K) of the flattened batch."""
+        k, d = self.n_components, self.n_features
+        return (
+            self.means.reshape(-1, k, d), self.whitening.reshape(-1, k, d, d), self._log_normalizers.reshape(-1, k)
+        )  # fmt: skip
+
+    def _is_for_the_pass(self, rows: Floats) -> bool:
+        return is_large(self.means, len(rows)) and not np.isnan(rows).any()
+
     def log_joint(self, X: ArrayLike) -> Floats:
         """Compute log w_k + log N(x_i; mu_k, Sigma_k) for every row and component (math.md, 2.1).
 
@@ -186,9 +198,7 @@ class Mixture:
         n, k, d = rows.shape[0], self.n_components, self.n_features
         row_step = max(1, min(n, BLOCK // (k * d)))
         batch_step = max(1, BLOCK // (row_step * k * d))
-        means = self.means.reshape(-1, k, d)
-        whitening = self.whitening.reshape(-1, k, d, d)
-        log_normalizers = self._log_normalizers.reshape(-1, k)
+        means, whitening, log_normalizers = self._flat_factors
         for b in range(0, self.n_mixtures, batch_step):
             batch = slice(b, b + batch_step)
             for i in range(0, n, row_step):
@@ -216,9 +226,12 @@ class Mixture:
             Log densities, one for each mixture of the batch and each row.
         """
         rows = self._rows(X)
-        out = np.empty((self.n_mixtures, rows.shape[0]))
-        for part, log_joint in self.blocks(rows):
-            out[part] = log_sum_exp(log_joint)
+        if self._is_for_the_pass(rows):
+            out = log_densities(rows, *self._flat_factors)
+        else:
+            out = np.empty((self.n_mixtures, rows.shape[0]))
+            for part, log_joint in self.blocks(rows):
+                out[part] = log_sum_exp(log_joint)
         return out.reshape(*self.batch_shape, rows.shape[0])
 
     def responsibilities(self, X: ArrayLike) -> Floats:
@@ -235,7 +248,11 @@ class Mixture:
             Responsibilities; they sum to one over the components. A row so far away that every density underflows goes
             to the component whose density is largest in logs.
         """
-        return softmax(self.log_joint(X))
+        rows = self._rows(X)
+        if not self._is_for_the_pass(rows):
+            return softmax(self.log_joint(rows))
+        shares = responsibilities(rows, *self._flat_factors)
+        return shares.reshape(*self.batch_shape, rows.shape[0], self.n_components)
 
     # ---------------------------------------------------------------- moments and sampling
 
