@@ -1,7 +1,22 @@
-"""What a bag of mixtures means, whoever drew them: matching, relabelling, memberships."""
+"""What a bag of mixtures means, whoever drew them: matching, relabelling, memberships, partitions, diagnostics."""
 
+from bayesgmm.posterior.credible_ball import CredibleBall
+from bayesgmm.posterior.diagnostics import label_free_diagnostics
 from bayesgmm.posterior.matching import Assignment, assign
 from bayesgmm.posterior.memberships import memberships
+from bayesgmm.posterior.partitions import Partition, partition, partition_mixture
 from bayesgmm.posterior.relabel import Relabelling, RelabellingQuality, relabel
 
-__all__ = ["Assignment", "Relabelling", "RelabellingQuality", "assign", "memberships", "relabel"]
+__all__ = [
+    "Assignment",
+    "CredibleBall",
+    "Partition",
+    "Relabelling",
+    "RelabellingQuality",
+    "assign",
+    "label_free_diagnostics",
+    "memberships",
+    "partition",
+    "partition_mixture",
+    "relabel",
+]

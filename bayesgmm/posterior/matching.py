@@ -1,17 +1,18 @@
 """Assignments between the components of two mixtures, and how sure they are.
 
 One matcher serves posterior draws, EM restarts, bootstrap replicates and comparisons. A cost matrix says what it costs
-to call component k of a mixture component j of the reference; the best permutation is found by the Hungarian method
-(`scipy.optimize.linear_sum_assignment`) and graded by its margin: how much more the second-best permutation would cost.
-A margin near zero means that the data do not say which name a component should have.
+to call component k of a mixture component j of the reference; the best permutation is found by shortest augmenting
+paths (kernels/assignment.py) and graded by its margin: how much more the second-best permutation would cost. A margin
+near zero means that the data do not say which name a component should have.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
+from bayesgmm.errors import ArgumentError
+from bayesgmm.kernels.assignment import assign_all
 from bayesgmm.mixture import Mixture
 
 __all__ = ["Assignment", "assign", "bhattacharyya_coefficients", "hellinger_cost", "overlap_cost"]
@@ -51,34 +52,25 @@ def assign(costs: Floats) -> Assignment:
     Assignment
         Permutations, their costs and margins.
 
+    Raises
+    ------
+    ArgumentError
+        When a cost is not a finite number.
+
     Notes
     -----
-    The second-best permutation differs from the best in at least one pair, so it is the best of the K problems in which
-    one matched pair is forbidden: O(K^4) for each mixture.
+    The second-best permutation is the best with the names along one cycle exchanged: O(K^3) for each mixture, like the
+    best one itself.
     """
+    costs = np.ascontiguousarray(costs, dtype=np.float64)
+    if not np.all(np.isfinite(costs)):
+        raise ArgumentError(
+            "the cost of an assignment must be a finite number; are the parameters of every draw finite?"
+        )
     n, k = costs.shape[:2]
-    permutations = np.empty((n, k), dtype=np.intp)
-    best, second = np.empty(n), np.full(n, np.inf)
-    for s in range(n):
-        rows, columns = linear_sum_assignment(costs[s])
-        permutations[s] = columns
-        best[s] = costs[s][rows, columns].sum()
-        second[s] = _second_best(costs[s], columns)
-    return Assignment(permutations, best, second - best)
-
-
-def _second_best(cost: Floats, columns: NDArray[np.intp]) -> float:
-    k = len(columns)
-    if k == 1:
-        return np.inf
-    forbidden = 1.0 + np.abs(cost).sum()
-    lowest = np.inf
-    for j in range(k):
-        changed = cost.copy()
-        changed[j, columns[j]] += forbidden
-        rows, other = linear_sum_assignment(changed)
-        lowest = min(lowest, float(cost[rows, other].sum()))
-    return lowest
+    permutations, best, margins = np.empty((n, k), dtype=np.int64), np.empty(n), np.empty(n)
+    assign_all(costs, permutations, best, margins)
+    return Assignment(permutations.astype(np.intp, copy=False), best, margins)
 
 
 def overlap_cost(reference: Floats, responsibilities: Floats, weights: Floats | None = None) -> Floats:

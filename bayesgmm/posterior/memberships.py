@@ -63,7 +63,7 @@ def memberships(mixture: Mixture, X: Floats, rows: NDArray[Any], *, prob: float)
 def _block(draws: Mixture, X: Floats, prob: float) -> dict[str, Floats]:
     shares = draws.responsibilities(X).reshape(draws.n_mixtures, len(X), draws.n_components)
     mean = shares.mean(axis=0)
-    lower, upper = np.quantile(shares, [(1 - prob) / 2, (1 + prob) / 2], axis=0)
+    lower, upper = _interval(shares, prob)
     best = mean.argmax(axis=1)
     total, aleatoric = entropy(mean), entropy(shares).mean(axis=0)
     return {
@@ -76,3 +76,19 @@ def _block(draws: Mixture, X: Floats, prob: float) -> dict[str, Floats]:
         "entropy_aleatoric": aleatoric,
         "entropy_epistemic": np.maximum(total - aleatoric, 0.0),
     }
+
+
+def _interval(shares: Floats, prob: float) -> tuple[Floats, Floats]:
+    """Return the equal-tailed interval over the first axis, with linear interpolation between neighbouring draws.
+
+    A sort of contiguous numbers took a third of the time of `numpy.quantile`, which was half of that of memberships.
+    """
+    ordered = np.ascontiguousarray(np.moveaxis(shares, 0, -1))
+    ordered.sort(axis=-1)
+    last = ordered.shape[-1] - 1
+    position = (1 - prob) / 2 * last
+    below = min(int(position), max(last - 1, 0))
+    share, step = position - below, min(last, 1)
+    lower = (1 - share) * ordered[..., below] + share * ordered[..., below + step]
+    upper = (1 - share) * ordered[..., last - below] + share * ordered[..., last - below - step]
+    return lower, upper

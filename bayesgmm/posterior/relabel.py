@@ -1,26 +1,51 @@
 """Relabelling: giving the components of every draw the same names.
 
 The likelihood does not change when components are renumbered, so chains may number them differently and a chain may
-change its mind. Here each draw is permuted to match a reference mixture, and the match is graded. Means, weights,
+change its mind. Here each draw is permuted (relabelling_methods.py), and the match is graded. Means, weights,
 covariances and memberships move together, since what is permuted is the `Mixture`.
 
-The cost is one minus the overlap of responsibilities (matching.py), computed on at most `MAX_ROWS` rows, evenly spaced
-through the table: what decides a label is which rows a component owns, not how its parameters are written.
+Whatever the method, the grade is on one scale, that of shared rows (matching.py, overlap): what decides a label is
+which rows a component owns, not how its parameters are written. At most `MAX_ROWS` rows, evenly spaced through the
+table, are looked at.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bayesgmm.errors import ArgumentError
-from bayesgmm.mixture import BLOCK, Mixture
-from bayesgmm.posterior.matching import assign, overlap_cost
+from bayesgmm.mixture import Mixture
+from bayesgmm.posterior.matching import Assignment, assign
+from bayesgmm.posterior.relabelling_methods import (
+    N_STARTS,
+    Permutations,
+    Rows,
+    agree,
+    averaged_shares,
+    best_draw,
+    order_by_column,
+    overlap_costs,
+    pivot,
+    spread,
+)
 
-__all__ = ["Relabelling", "RelabellingQuality", "relabel"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["METHODS", "Relabelling", "RelabellingQuality", "relabel"]
 
 Floats = NDArray[np.float64]
 
+#: The methods, and what they are in words.
+METHODS = {
+    "em": "largest overlap of responsibilities with a reference",
+    "stephens": "smallest divergence from the averaged responsibilities",
+    "ecr": "most rows allocated as most draws do",
+    "pivot": "parameters closest to those of one draw",
+    "order": "means of one column in increasing order",
+}
 #: Rows that the cost is computed on.
 MAX_ROWS = 2000
 #: A draw is ambiguous when the second-best permutation costs less than this much more than the best, on a scale where
@@ -37,13 +62,17 @@ class RelabellingQuality:
     Parameters
     ----------
     margins : ndarray, shape (chain, draw)
-        Cost of the second-best permutation minus that of the best, between 0 and 2; infinite for a single component.
+        Overlap that the best other permutation would cost, between 0 and 2; infinite for a single component. Below zero
+        where another permutation shares more rows than the one that a method chose by its own criterion.
     ambiguous_share : float
         Share of draws whose margin is below 0.1.
     changed_share : float
-        Share of draws whose components were renumbered.
+        Share of draws whose components were renumbered; without a reference, otherwise than in most draws.
     ambiguous_by_chain, changed_by_chain : ndarray, shape (chain,)
         The same shares, chain by chain.
+    non_permutation_share : float, default 0.0
+        Share of draws in which two components that own rows have the same nearest name, so that some name is left to a
+        component that is nowhere near it: a sign of more components than clusters.
     """
 
     margins: Floats
@@ -51,17 +80,35 @@ class RelabellingQuality:
     changed_share: float
     ambiguous_by_chain: Floats
     changed_by_chain: Floats
+    non_permutation_share: float = 0.0
 
     @property
     def labels_are_doubtful(self) -> bool:
         """Whether more than one draw in twenty could as well have been labelled otherwise."""
         return self.ambiguous_share > DOUBTFUL_SHARE
 
+    @property
+    def by_chain(self) -> "pd.DataFrame":
+        """One row a chain: ``ambiguous_share``, ``changed_share``, and three quantiles of the margins."""
+        import pandas as pd
+
+        low, median, high = np.quantile(self.margins, [0.05, 0.5, 0.95], axis=1, method="inverted_cdf")
+        columns = {
+            "ambiguous_share": self.ambiguous_by_chain,
+            "changed_share": self.changed_by_chain,
+            "margin_5%": low,
+            "margin_50%": median,
+            "margin_95%": high,
+        }
+        return pd.DataFrame(columns, index=pd.RangeIndex(len(low), name="chain"))
+
     def __str__(self) -> str:
         verdict = "labels are doubtful" if self.labels_are_doubtful else "labels are clear"
+        collisions = self.non_permutation_share
         return (
             f"{verdict}: {self.ambiguous_share:.1%} of draws ambiguous, {self.changed_share:.1%} renumbered, "
             f"median margin {np.median(self.margins):.2f}"
+            + (f", two components nearest to one name in {collisions:.1%}" if collisions > 0 else "")
         )
 
 
@@ -77,11 +124,14 @@ class Relabelling:
         Component j of a relabelled draw was component ``permutations[c, d, j]``.
     quality : RelabellingQuality
         How sure the match is.
+    method : str, default "em"
+        How it was found.
     """
 
     mixture: Mixture
-    permutations: NDArray[np.intp]
+    permutations: Permutations
     quality: RelabellingQuality
+    method: str = "em"
 
     def __repr__(self) -> str:
         return f"Relabelling({self.quality})"
@@ -94,6 +144,7 @@ def relabel(
     method: str = "em",
     reference: Mixture | None = None,
     sample_weight: ArrayLike | None = None,
+    order_by: str | None = None,
 ) -> Relabelling:
     """Match the components of posterior draws.
 
@@ -103,12 +154,18 @@ def relabel(
         Draws; leading dimensions (chain, draw).
     X : array_like, shape (n, D)
         The rows that were fitted, in the units of `mixture`.
-    method : {"em"}, default "em"
-        How: per draw the assignment to `reference` with the largest overlap of responsibilities.
-    reference : Mixture
-        The single mixture that gives components their names; usually the EM fit.
+    method : {"em", "stephens", "ecr", "pivot", "order"}, default "em"
+        "em": per draw the assignment to `reference` with the largest overlap of responsibilities. "stephens": smallest
+        Kullback-Leibler divergence from the averaged responsibilities, iterated. "ecr": allocations that agree with the
+        most frequent one, iterated. "pivot": parameters closest to those of `reference`, or of the draw with the
+        largest likelihood. "order": increasing means of one column; a baseline.
+    reference : Mixture, optional
+        The single mixture that gives components their names, usually the EM fit. "em" needs one. "stephens" and "ecr"
+        start from it, "pivot" takes it as the pivot; without one components are named by decreasing average weight.
     sample_weight : array_like, shape (n,), optional
         Weights of the rows.
+    order_by : str, optional
+        The column for "order"; default the one whose means differ most.
 
     Returns
     -------
@@ -119,49 +176,119 @@ def relabel(
     ------
     ArgumentError
         When the method is unknown, or draws, reference, rows and weights do not fit together.
+
+    Notes
+    -----
+    math.md, 6.1 to 6.8.
+
+    Examples
+    --------
+    >>> one = Mixture([0.6, 0.4], [[0.0], [9.0]], [[[1.0]], [[1.0]]])
+    >>> draws = Mixture(*(np.stack([part, part[::-1]])[None] for part in (one.weights, one.means, one.covariances)))
+    >>> found = relabel(draws, one.sample(50, seed=0)[0], method="stephens")
+    >>> found.mixture.means[0, :, :, 0]
+    array([[0., 9.],
+           [0., 9.]])
     """
-    if method != "em":
-        raise ArgumentError(f"method={method!r} is not known; use 'em'")
-    if reference is None:
-        raise ArgumentError("method='em' needs reference=, the mixture that gives components their names")
-    if len(mixture.batch_shape) != 2 or reference.batch_shape:
+    _check(mixture, method, reference, order_by)
+    rows = _thin_rows(np.asarray(X, dtype=float), sample_weight)
+    draws = mixture.flatten()
+    if method == "em" and reference is not None:
+        names = reference.responsibilities(rows.values)
+        costs = overlap_costs(names, draws, rows)
+        found = assign(costs)
+        permutations = found.permutations
+    else:
+        permutations = _permutations(draws, rows, method, reference, order_by)
+        names = averaged_shares(draws, rows, permutations)
+        costs = overlap_costs(names, draws, rows)
+        found = assign(costs)
+    margins = _margins(costs, permutations, found).reshape(mixture.batch_shape)
+    permutations = permutations.reshape(*mixture.batch_shape, mixture.n_components)
+    usual = np.arange(mixture.n_components) if reference is not None else _most_frequent(permutations)
+    quality = _grade(permutations, margins, usual, _collisions(costs, rows.weigh(names).sum(axis=0)))
+    return Relabelling(mixture.permute(permutations), permutations, quality, method)
+
+
+def _check(mixture: Mixture, method: str, reference: Mixture | None, order_by: str | None) -> None:
+    if method not in METHODS:
+        raise ArgumentError(f"method={method!r} is not known; use {', '.join(map(repr, METHODS))}")
+    if method == "em" and reference is None:
+        raise ArgumentError(
+            "method='em' needs reference=, the mixture that gives components their names; 'stephens' needs none"
+        )
+    if method == "order" and reference is not None:
+        raise ArgumentError("method='order' takes names from the means: leave out reference=, or use another method")
+    if method != "order" and order_by is not None:
+        raise ArgumentError(f"order_by={order_by!r} is for method='order', not for {method!r}")
+    if len(mixture.batch_shape) != 2 or (reference is not None and reference.batch_shape):
         raise ArgumentError("mixture must have leading dimensions (chain, draw), and reference none")
-    if (mixture.n_components, mixture.n_features) != (reference.n_components, reference.n_features):
+    sizes = mixture.n_components, mixture.n_features
+    if reference is not None and sizes != (reference.n_components, reference.n_features):
         raise ArgumentError(f"the draws and the reference do not fit together: {mixture!r} and {reference!r}")
-    rows, weights = _thin_rows(np.asarray(X, dtype=float), sample_weight)
-    assignment = assign(_overlap_costs(reference, mixture.flatten(), rows, weights))
-    permutations = assignment.permutations.reshape(*mixture.batch_shape, mixture.n_components)
-    quality = _grade(permutations, assignment.margins.reshape(mixture.batch_shape))
-    return Relabelling(mixture.permute(permutations), permutations, quality)
 
 
-def _thin_rows(X: Floats, sample_weight: ArrayLike | None) -> tuple[Floats, Floats | None]:
+def _thin_rows(X: Floats, sample_weight: ArrayLike | None) -> Rows:
     keep = np.unique(np.linspace(0, len(X) - 1, min(len(X), MAX_ROWS)).astype(int))
     if sample_weight is None:
-        return X[keep], None
+        return Rows(X[keep])
     weights = np.asarray(sample_weight, dtype=float)
     if weights.shape != (len(X),):
         raise ArgumentError(f"sample_weight has shape {weights.shape}; it needs one weight for each of {len(X)} rows")
-    return X[keep], weights[keep]
+    return Rows(X[keep], weights[keep])
 
 
-def _overlap_costs(reference: Mixture, draws: Mixture, rows: Floats, weights: Floats | None) -> Floats:
-    held = reference.responsibilities(rows)
-    step = max(1, BLOCK // held.size)
-    parts = [
-        overlap_cost(held, draws[s : s + step].responsibilities(rows), weights)
-        for s in range(0, draws.n_mixtures, step)
-    ]
-    return np.concatenate(parts)
+def _permutations(
+    draws: Mixture, rows: Rows, method: str, reference: Mixture | None, order_by: str | None
+) -> Permutations:
+    if method == "order":
+        return order_by_column(draws, order_by)
+    centre = best_draw(draws, rows) if reference is None else reference
+    if method == "pivot":
+        found = pivot(draws, centre)
+    else:
+        starts = [centre.responsibilities(rows.values)]
+        if reference is None:
+            starts += list(spread(draws, N_STARTS).responsibilities(rows.values))
+        found = agree(draws, rows, starts, method)
+    if reference is not None:
+        return found
+    weights = np.take_along_axis(draws.weights, found, axis=-1).mean(axis=0)
+    return found[:, np.argsort(-weights, kind="stable")]
 
 
-def _grade(permutations: NDArray[np.intp], margins: Floats) -> RelabellingQuality:
+# -------------------------------------------------------------------- grades
+
+
+def _margins(costs: Floats, permutations: Permutations, found: Assignment) -> Floats:
+    """Return how much more the best other permutation costs than the one that was chosen."""
+    chosen = np.take_along_axis(costs, permutations[:, :, None], axis=2)[..., 0].sum(axis=1)
+    is_best = np.all(permutations == found.permutations, axis=1)
+    return np.where(is_best, found.margins, found.costs - chosen)
+
+
+def _collisions(costs: Floats, totals: Floats) -> float:
+    """Return the share of draws in which two components with rows of their own are nearest to the same name."""
+    rows_shared = (1.0 - costs) * totals[:, None]
+    nearest, owns_rows = rows_shared.argmax(axis=1), rows_shared.sum(axis=1) >= 1.0
+    n_names = costs.shape[1]
+    counts = np.sum((nearest[:, None, :] == np.arange(n_names)[:, None]) & owns_rows[:, None, :], axis=2)
+    return float(np.mean(np.any(counts > 1, axis=1)))
+
+
+def _most_frequent(permutations: Permutations) -> Permutations:
+    distinct, counts = np.unique(permutations.reshape(-1, permutations.shape[-1]), axis=0, return_counts=True)
+    return distinct[counts.argmax()]
+
+
+def _grade(permutations: Permutations, margins: Floats, usual: Permutations, collisions: float) -> RelabellingQuality:
     ambiguous = margins < AMBIGUOUS_MARGIN
-    changed = np.any(permutations != np.arange(permutations.shape[-1]), axis=-1)
+    changed = np.any(permutations != usual, axis=-1)
     return RelabellingQuality(
         margins=margins,
         ambiguous_share=float(ambiguous.mean()),
         changed_share=float(changed.mean()),
         ambiguous_by_chain=ambiguous.mean(axis=1),
         changed_by_chain=changed.mean(axis=1),
+        non_permutation_share=collisions,
     )

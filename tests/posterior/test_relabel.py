@@ -70,7 +70,7 @@ class TestMatch:
     def test_blocks_equal_the_whole(self, monkeypatch):
         mixed, _ = shuffled(DRAWS)
         whole = relabel(mixed, X, reference=REFERENCE)
-        monkeypatch.setattr(relabel_module, "BLOCK", 1)
+        monkeypatch.setattr("bayesgmm.posterior.relabelling_methods.BLOCK", 1)
         found = relabel(mixed, X, reference=REFERENCE)
         np.testing.assert_array_equal(found.permutations, whole.permutations)
         assert_close(found.quality.margins, whole.quality.margins, EXACT)
