@@ -1,4 +1,4 @@
-"""Tables of every make in, one float64 array with names out.
+"""Tables of every make in, one array of floats with names out.
 
 Owned here: reading NumPy arrays, pandas, polars, pyarrow, xarray and plain lists, and refusing what is not a table of
 numbers, with the name of the offending column. Dataframes go through narwhals, so that no dataframe library is imported
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bayesgmm.errors import ArgumentError, DataError
 from bayesgmm.mixture import default_features
 
-__all__ = ["Table", "as_floats", "column_names", "read_table", "select_columns"]
+__all__ = ["Table", "as_floats", "column_names", "column_positions", "is_single", "read_table", "select_columns"]
 
 Floats = NDArray[np.float64]
 
@@ -29,7 +29,7 @@ class Table:
     Parameters
     ----------
     values : ndarray, shape (n, D)
-        The numbers, float64, user's units; missing values are NaN.
+        The numbers, float64 (or float32, where that was asked for), user's units; missing values are NaN.
     features : tuple of str
         Column names.
     rows : ndarray, shape (n,)
@@ -44,7 +44,7 @@ class Table:
     has_names: bool
 
 
-def read_table(table: Any, columns: Sequence[str] | str | None = None) -> Table:
+def read_table(table: Any, columns: Sequence[str] | str | None = None, *, keep_single: bool = False) -> Table:
     """Read a table of numbers.
 
     Parameters
@@ -55,6 +55,8 @@ def read_table(table: Any, columns: Sequence[str] | str | None = None) -> Table:
     columns : sequence of str, optional
         Which columns to use, in this order. Columns that came without names can be called ``x0``, ``x1``, ... or by
         number. Default all of them.
+    keep_single : bool, default False
+        Whether arrays and dataframes of single precision stay so, which takes half the memory for the same numbers.
 
     Returns
     -------
@@ -71,9 +73,9 @@ def read_table(table: Any, columns: Sequence[str] | str | None = None) -> Table:
     if _is_xarray(table):
         found = _read_xarray(table, columns)
     elif _is_dataframe(table):
-        found = _read_dataframe(table, columns)
+        found = _read_dataframe(table, columns, keep_single=keep_single)
     else:
-        found = select_columns(_read_array(table), columns)
+        found = select_columns(_read_array(table, keep_single=keep_single), columns)
     if found.values.shape[1] == 0:
         raise DataError("the table has no columns; it needs at least one numeric column")
     return found
@@ -100,6 +102,22 @@ def column_names(table: Any) -> tuple[str, ...]:
     return _frame_names(_as_narwhals(table)) if _is_dataframe(table) else ()
 
 
+def is_single(dtype: np.dtype[Any]) -> bool:
+    """Return whether numbers of a type are floats that single precision holds exactly.
+
+    Parameters
+    ----------
+    dtype : dtype
+        The type.
+
+    Returns
+    -------
+    bool
+        True for float32 and float16, in the byte order of this machine.
+    """
+    return dtype in (np.dtype(np.float32), np.dtype(np.float16))
+
+
 def _as_text(name: Any) -> str:
     """Return a column's name as plain text; the levels of pandas' MultiIndex are joined by blanks."""
     return " ".join(map(str, name)) if isinstance(name, tuple) else str(name)
@@ -111,8 +129,30 @@ def _refuse_repeated(names: Sequence[str]) -> None:
         raise DataError(f"two columns are named {repeated[0]!r}; rename one of them")
 
 
-def _positions(columns: Sequence[str] | str | None, names: Sequence[str], *, has_names: bool) -> list[int]:
-    """Find columns by name, and those that came without names also by number."""
+def column_positions(columns: Sequence[str] | str | None, names: Sequence[str], *, has_names: bool) -> list[int]:
+    """Find columns by name, and those that came without names also by number.
+
+    Parameters
+    ----------
+    columns : sequence of str, or None
+        What to find; None stands for all.
+    names : sequence of str
+        Names of the columns that there are.
+    has_names : bool
+        Whether these names came with the table.
+
+    Returns
+    -------
+    list of int
+        Positions, in the order of `columns`.
+
+    Raises
+    ------
+    DataError
+        When a column is not there.
+    ArgumentError
+        When `columns` is empty or names a column twice.
+    """
     if columns is None:
         return list(range(len(names)))
     wanted = [columns] if isinstance(columns, str | int | np.integer) else list(columns)
@@ -137,7 +177,7 @@ def select_columns(table: Table, columns: Sequence[str] | str | None) -> Table:
     """Return a table of some of the columns, or the table itself where none are named; see `read_table`."""
     if columns is None:
         return table
-    keep = _positions(columns, table.features, has_names=table.has_names)
+    keep = column_positions(columns, table.features, has_names=table.has_names)
     names = tuple(table.features[j] for j in keep)
     return Table(np.ascontiguousarray(table.values[:, keep]), names, table.rows, table.has_names)
 
@@ -145,7 +185,7 @@ def select_columns(table: Table, columns: Sequence[str] | str | None) -> Table:
 # -------------------------------------------------------------------- arrays
 
 
-def _read_array(table: Any) -> Table:
+def _read_array(table: Any, *, keep_single: bool) -> Table:
     _refuse_other_things(table)
     masked = isinstance(table, np.ma.MaskedArray)
     try:
@@ -158,7 +198,7 @@ def _read_array(table: Any) -> Table:
         raise DataError(f"a table has rows and columns; this array has {array.ndim} dimensions, shape {array.shape}")
     if array.ndim == 1:
         array = array[:, None]
-    values = as_floats(array, "the table")
+    values = as_floats(array, "the table", keep_single=keep_single)
     if masked:
         values = np.where(np.ma.getmaskarray(table).reshape(values.shape), np.nan, values)
     return Table(values, default_features(values.shape[1]), np.arange(values.shape[0]), has_names=False)
@@ -171,7 +211,7 @@ def _refuse_other_things(table: Any) -> None:
         raise DataError("sparse matrices are not supported: a Gaussian mixture needs dense rows; pass table.toarray()")
 
 
-def as_floats(array: NDArray[Any], what: str) -> Floats:
+def as_floats(array: NDArray[Any], what: str, *, keep_single: bool = False) -> Floats:
     """Convert to a fresh float64 array; anything that is not an integer, a float or an object of numbers is refused.
 
     Parameters
@@ -180,6 +220,8 @@ def as_floats(array: NDArray[Any], what: str) -> Floats:
         The numbers.
     what : str
         What they are, for the message.
+    keep_single : bool, default False
+        Whether float16 and float32 become float32.
 
     Returns
     -------
@@ -197,7 +239,7 @@ def as_floats(array: NDArray[Any], what: str) -> Floats:
     if kind == "O":
         numbers = [_as_number(value, what) for value in array.ravel()]
         return np.array(numbers, dtype=np.float64).reshape(array.shape)
-    return np.array(array, dtype=np.float64, order="C")
+    return np.array(array, dtype=np.float32 if keep_single and is_single(array.dtype) else np.float64, order="C")
 
 
 _KINDS = {
@@ -250,14 +292,17 @@ def _frame_names(frame: Any) -> tuple[str, ...]:
     return () if frame.name in {None, ""} else (_as_text(frame.name),)
 
 
-def _read_dataframe(table: Any, columns: Sequence[str] | str | None) -> Table:
+def _read_dataframe(table: Any, columns: Sequence[str] | str | None, *, keep_single: bool) -> Table:
+    import narwhals as nw
+
     frame = _as_narwhals(table)
     names, is_series = _frame_names(frame), not hasattr(frame, "columns")
     shown = names or default_features(1) if is_series else names
-    keep = _positions(columns, shown, has_names=bool(names))
-    values = np.empty((len(frame), len(keep)))
-    for j, position in enumerate(keep):
-        column = frame if is_series else frame[shown[position]]
+    keep = column_positions(columns, shown, has_names=bool(names))
+    picked = [frame if is_series else frame[shown[position]] for position in keep]
+    all_single = keep_single and bool(picked) and all(column.dtype == nw.Float32 for column in picked)
+    values = np.empty((len(frame), len(keep)), dtype=np.float32 if all_single else np.float64)
+    for j, (column, position) in enumerate(zip(picked, keep, strict=True)):
         values[:, j] = _column_values(column, shown[position], explicit=columns is not None)
     rows = _row_labels(table)
     labels = np.arange(len(frame)) if rows is None else rows
@@ -319,7 +364,7 @@ def _read_xarray(table: Any, columns: Sequence[str] | str | None) -> Table:
 def _read_variables(dataset: Any, columns: Sequence[str] | str | None) -> Table:
     names, variables = _xarray_names(dataset), list(dataset.data_vars.values())
     _refuse_repeated(names)
-    keep = _positions(columns, names, has_names=True)
+    keep = column_positions(columns, names, has_names=True)
     chosen = [variables[position] for position in keep]
     if not chosen or any(variable.ndim != 1 or variable.dims != chosen[0].dims for variable in chosen):
         found = sorted({str(dim) for variable in chosen for dim in variable.dims})
