@@ -8,10 +8,14 @@ can do all that a fresh one can, except hand out the PyMC model.
 Groups of the tree: ``posterior`` (weights, means, covariances), ``log_likelihood`` (the marginal one, row by row),
 ``observed_data``, ``constant_data`` (row weights, centring and scaling), ``sample_stats``; for EM also ``optimization``
 (log-likelihood by iteration) and ``optima`` (the distinct optima found). `FitInfo` is kept as an attribute, in JSON.
+
+A fit to more rows than memory holds carries a random sample of them as ``observed_data``, and no ``log_likelihood``
+row by row; what is known of all rows (number, weight, log-likelihood, certainty) is then in the group ``all_rows``.
+Whatever would need every row is refused for such a fit.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +28,9 @@ from bayesgmm.data.prepare import PreparedData, read_rows
 from bayesgmm.data.scaling import Scaling
 from bayesgmm.data.tables import Table
 from bayesgmm.errors import ArgumentError
-from bayesgmm.mixture import Mixture, log_sum_exp, softmax
+from bayesgmm.mixture import BLOCK, Mixture, log_sum_exp
 from bayesgmm.posterior.memberships import memberships
+from bayesgmm.posterior.partitions import Partition, partition_mixture
 from bayesgmm.structure import CovarianceStructure, as_structure
 
 if TYPE_CHECKING:
@@ -40,6 +45,7 @@ Floats = NDArray[np.float64]
 
 #: Largest number of pointwise log-likelihoods that is kept in a tree (800 MB); beyond it the group is left out.
 MAX_POINTWISE = 10**8
+_ROWS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -135,7 +141,17 @@ class MixtureFit:
     @property
     def n_rows(self) -> int:
         """Number of rows that were fitted, n."""
-        return int(self.tree["observed_data"].sizes["row"])
+        return int(self.tree["observed_data"].sizes["row"] if self.holds_all_rows else self._of_all_rows("n_rows"))
+
+    @property
+    def holds_all_rows(self) -> bool:
+        """Whether the rows that were fitted are here, not only a sample of them."""
+        return "all_rows" not in self.tree.children
+
+    @property
+    def effective_rows(self) -> float:
+        """Sum of the weights of all rows that were fitted; n where there are none."""
+        return self.prepared.effective_rows if self.holds_all_rows else self._of_all_rows("effective_rows")
 
     @cached_property
     def mixture(self) -> Mixture:
@@ -145,7 +161,7 @@ class MixtureFit:
 
     @cached_property
     def prepared(self) -> PreparedData:
-        """The data that were fitted, user's units."""
+        """The data that were fitted, or the sample of them that is held (`holds_all_rows`), user's units."""
         observed = self.tree["observed_data"].to_dataset()["x"]
         constant = self.tree["constant_data"].to_dataset()
         weights = constant["sample_weight"].values if "sample_weight" in constant else None
@@ -160,11 +176,32 @@ class MixtureFit:
         constant = self.tree["constant_data"].to_dataset()
         return Scaling(constant["shift"].values, constant["scale"].values)
 
+    def check_holds_all_rows(self, purpose: str) -> None:
+        """Refuse what a sample of the rows cannot give.
+
+        Parameters
+        ----------
+        purpose : str
+            What the rows are wanted for, in the user's words.
+
+        Raises
+        ------
+        ArgumentError
+            When the fit holds a sample only.
+        """
+        if not self.holds_all_rows:
+            raise ArgumentError(
+                f"{purpose} needs every row, and this fit, made from more rows than memory holds, has a sample of "
+                f"{self.prepared.n_rows:,} of {self.n_rows:,}; pass rows, or fit a table that fits into memory"
+            )
+
     # ---------------------------------------------------------------- likelihood and criteria
 
     @cached_property
     def log_likelihood(self) -> Any:
         """Log-likelihood of the fitted rows, user's units: a float for an estimate, (chain, draw) for draws."""
+        if not self.holds_all_rows:
+            return self._of_all_rows("log_likelihood")
         if "log_likelihood" in self.tree.children:
             totals = self.tree["log_likelihood"].to_dataset()["x"].sum("row").values
         else:
@@ -173,8 +210,14 @@ class MixtureFit:
 
     @property
     def n_parameters(self) -> int:
-        """Number of free parameters."""
-        return self.structure.n_parameters(self.n_components, len(self.features))
+        """Number of free parameters; those that were given (``fix=``), and the weights of k-means, are not free."""
+        k, d = self.n_components, len(self.features)
+        counts = {
+            "weights": k - 1,
+            "means": k * d,
+            "covariances": self.structure.n_covariance_parameters(k, d),
+        }
+        return sum(count for name, count in counts.items() if name not in self.info.settings.get("fixed", ()))
 
     @property
     def aic(self) -> float:
@@ -187,14 +230,18 @@ class MixtureFit:
 
         This is scikit-learn's sign; R's mclust reports minus this number. With row weights, n is their sum.
         """
-        return -2.0 * self._point("bic") + self.n_parameters * float(np.log(self.prepared.effective_rows))
+        return -2.0 * self._point("bic") + self.n_parameters * float(np.log(self.effective_rows))
 
     @property
     def icl(self) -> float:
         """Integrated completed likelihood, BIC plus twice the uncertainty of the allocation (math.md, 2.4)."""
         self._point("icl")
+        if not self.holds_all_rows:
+            return self.bic - 2.0 * self._of_all_rows("log_certainty")
         prepared = self.prepared
         certainty = np.log(self.responsibilities(prepared).max(axis=1))
+        known = self.tree["constant_data"].to_dataset().get("known_component")
+        certainty = certainty if known is None else np.where(known.values >= 0, 0.0, certainty)
         weighted = certainty if prepared.sample_weight is None else certainty * prepared.sample_weight
         return self.bic - 2.0 * float(weighted.sum())
 
@@ -233,6 +280,7 @@ class MixtureFit:
         """
         from bayesgmm.em.standard_errors import standard_errors
 
+        self.check_holds_all_rows("standard_errors")
         return standard_errors(self, method, **options)
 
     # ---------------------------------------------------------------- new and old rows
@@ -243,7 +291,7 @@ class MixtureFit:
         Parameters
         ----------
         X : array_like or DataFrame, shape (n, D), optional
-            Rows, user's units. Default the fitted rows.
+            Rows, user's units. Default the fitted rows, where all of them are held.
 
         Returns
         -------
@@ -252,8 +300,8 @@ class MixtureFit:
         """
         rows = self._read(X)
         out = np.full(len(rows), -np.inf)
-        for (_, part), log_joint in self.mixture.blocks(rows):
-            out[part] = np.logaddexp(out[part], log_sum_exp(log_sum_exp(log_joint), axis=0))
+        for part in self._draws_at_a_time(len(rows)):
+            out = np.logaddexp(out, log_sum_exp(part.log_density(rows), axis=0))
         return out - np.log(self.mixture.n_mixtures)
 
     def responsibilities(self, X: Any = None) -> Floats:
@@ -262,7 +310,7 @@ class MixtureFit:
         Parameters
         ----------
         X : array_like or DataFrame, shape (n, D), optional
-            Rows, user's units. Default the fitted rows.
+            Rows, user's units. Default the fitted rows, where all of them are held.
 
         Returns
         -------
@@ -271,8 +319,8 @@ class MixtureFit:
         """
         rows = self._read(X)
         out = np.zeros((len(rows), self.n_components))
-        for (_, part), log_joint in self.mixture.blocks(rows):
-            out[part] += softmax(log_joint).sum(axis=0)
+        for part in self._draws_at_a_time(len(rows) * self.n_components):
+            out += part.responsibilities(rows).sum(axis=0)
         return out / self.mixture.n_mixtures
 
     def predict(self, X: Any = None) -> NDArray[np.intp]:
@@ -281,7 +329,7 @@ class MixtureFit:
         Parameters
         ----------
         X : array_like or DataFrame, shape (n, D), optional
-            Rows, user's units. Default the fitted rows.
+            Rows, user's units. Default the fitted rows, where all of them are held.
 
         Returns
         -------
@@ -309,27 +357,52 @@ class MixtureFit:
         """
         return self.mixture.sample(n, seed)
 
-    def memberships(self, X: Any = None, *, prob: float = 0.95) -> "xr.Dataset":
+    def memberships(self, X: Any = None, *, prob: float = 0.95, standard_errors: Any = None) -> "xr.Dataset":
         """Compute the membership of each row with its interval and its entropies.
 
         Parameters
         ----------
         X : array_like or DataFrame, shape (n, D), optional
-            Rows, user's units. Default the fitted rows.
+            Rows, user's units. Default the fitted rows, where all of them are held.
         prob : float, default 0.95
             Probability that the intervals hold.
+        standard_errors : str or StandardErrors, optional
+            For an EM fit: where the intervals come from, such as "information" or "bootstrap" (math.md, 9.10).
 
         Returns
         -------
         xarray.Dataset
             ``mean``, ``lower``, ``upper`` over (row, component); ``map_component``, ``map_share``, ``entropy``,
-            ``entropy_aleatoric``, ``entropy_epistemic`` over (row). For a single estimate the interval has no width and
-            the epistemic part is zero: it knows nothing of its own uncertainty.
+            ``entropy_aleatoric``, ``entropy_epistemic`` over (row). For a single estimate without standard errors the
+            interval has no width and the epistemic part is zero: it knows nothing of its own uncertainty.
         """
         if not 0 < prob < 1:
             raise ArgumentError(f"prob={prob} must lie between 0 and 1")
+        if standard_errors is not None:
+            from bayesgmm.em.membership_intervals import membership_intervals
+
+            return membership_intervals(self, X, standard_errors, prob=prob)
         table = self._read_table(X)
         return memberships(self.mixture, table.values, table.rows, prob=prob)
+
+    def partition(self, loss: str = "vi", X: Any = None, **options: Any) -> Partition:
+        """Find the partition of the rows that loses least on average over the draws (math.md, 7.4 to 7.7).
+
+        Parameters
+        ----------
+        loss : {"vi", "vi_lb", "binder", "ari"}, default "vi"
+            Variation of information, its lower bound, Binder's loss, or one minus the adjusted Rand index.
+        X : array_like or DataFrame, shape (n, D), optional
+            Rows, user's units. Default the fitted rows, where all of them are held.
+        **options
+            ``n_runs``, ``prob``, ``seed``, ``max_clusters``, ``max_rows``; see `bayesgmm.partition`.
+
+        Returns
+        -------
+        Partition
+            Labels, expected loss, similarity matrix and credible ball. It does not depend on the names of components.
+        """
+        return partition_mixture(self.mixture, self._read(X), loss, **options)
 
     # ---------------------------------------------------------------- showing and saving
 
@@ -372,7 +445,8 @@ class MixtureFit:
         draws = f"{sizes['chain']} chains x {sizes['draw']} draws" if self.has_draws else "one estimate"
         return (
             f"MixtureFit({self.method}: {self.n_components} components, {self.structure}, {draws}, "
-            f"{self.n_rows} rows x {len(self.features)} columns)"
+            f"{self.n_rows} rows x {len(self.features)} columns"
+            + (")" if self.holds_all_rows else f", holding a sample of {self.prepared.n_rows})")
         )
 
     # ---------------------------------------------------------------- inner
@@ -381,17 +455,27 @@ class MixtureFit:
         """Sum without holding draws x rows, which is too much where the tree has no pointwise log-likelihood."""
         prepared = self.prepared
         weights = np.ones(prepared.n_rows) if prepared.sample_weight is None else prepared.sample_weight
-        totals = np.zeros(self.mixture.n_mixtures)
-        for (batch, part), log_joint in self.mixture.blocks(prepared.values):
-            totals[batch] += log_sum_exp(log_joint) @ weights[part]
-        return totals.reshape(self.mixture.batch_shape)
+        totals = [part.log_density(prepared.values) @ weights for part in self._draws_at_a_time(prepared.n_rows)]
+        return np.concatenate(totals).reshape(self.mixture.batch_shape)
+
+    def _draws_at_a_time(self, size: int) -> Iterator[Mixture]:
+        """Cut the draws so that `size` numbers for each of them are a work array."""
+        draws = self.mixture.flatten()
+        step = max(1, BLOCK // max(size, 1))
+        for first in range(0, draws.n_mixtures, step):
+            yield draws[first : first + step]
 
     def _read_table(self, X: Any) -> Table:
         """Read rows; they may have missing values where those of the fit had."""
+        if X is None:
+            self.check_holds_all_rows("what is computed for each fitted row")
         return read_rows(self.prepared if X is None else X, self.features, allow_missing=self.prepared.has_missing)
 
     def _read(self, X: Any) -> Floats:
         return self._read_table(X).values
+
+    def _of_all_rows(self, name: str) -> float:
+        return float(self.tree["all_rows"][name])
 
     def _em_group(self, name: str) -> "xr.Dataset":
         if name not in self.tree.children:
@@ -427,6 +511,7 @@ def assemble(
         The change of units under which it was made.
     groups : mapping of str to Dataset, optional
         Further groups of the tree, such as ``sample_stats``. A ``posterior`` group adds variables to the mixture's.
+        With a group ``all_rows`` (n_rows, effective_rows, log_likelihood, log_certainty) the data are a sample.
     model : pymc.Model, optional
         The model that was sampled.
 
@@ -442,7 +527,8 @@ def assemble(
     if "posterior" in extra:
         posterior = posterior.merge(extra.pop("posterior"))
     contents = {"posterior": posterior, **_data_groups(prepared, scaling), **extra}
-    pointwise = _pointwise(mixture, prepared, posterior)
+    # Of a sample, nobody shall take the sum for the log-likelihood of the data.
+    pointwise = None if "all_rows" in extra else _pointwise(mixture, prepared, posterior)
     if pointwise is not None:
         contents["log_likelihood"] = pointwise
     tree = xr.DataTree.from_dict(contents)
@@ -470,7 +556,10 @@ def _pointwise(mixture: Mixture, prepared: PreparedData, posterior: "xr.Dataset"
     if mixture.n_mixtures * prepared.n_rows > MAX_POINTWISE:
         return None
     shape = (posterior.sizes["chain"], posterior.sizes["draw"], prepared.n_rows)
-    values = mixture.log_density(prepared.values).reshape(shape)
+    # Some rows at a time: what a density makes of them in passing is as large as they are, in double precision.
+    starts = range(0, prepared.n_rows, _ROWS_AT_ONCE)
+    parts = [mixture.log_density(prepared.values[i : i + _ROWS_AT_ONCE]) for i in starts]
+    values = np.concatenate(parts, axis=-1).reshape(shape)
     if prepared.sample_weight is not None:
         values = values * prepared.sample_weight
     coords = {"chain": posterior["chain"], "draw": posterior["draw"], "row": prepared.rows}

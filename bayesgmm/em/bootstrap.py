@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from rich.progress import track
 from threadpoolctl import threadpool_limits
 
 from bayesgmm.em.maximise import EMSolution, maximise
+from bayesgmm.em.remembered import labels_of, told
 from bayesgmm.errors import ArgumentError, FitError
 from bayesgmm.fit import MixtureFit
 from bayesgmm.mixture import Mixture
@@ -69,6 +70,7 @@ class _Estimate:
     Z: Floats
     weights: Floats
     n_starts: int
+    labels: NDArray[np.intp] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -76,27 +78,36 @@ class _Estimate:
         """Number of rows that a sample of the same size has."""
         return max(1, round(float(self.weights.sum())))
 
-    def refit(self, Z: Floats, weights: Floats, rng: np.random.Generator) -> EMSolution | None:
+    def refit(self, sample: "_Sample", rng: np.random.Generator) -> EMSolution | None:
         """Fit rows from the estimate on, and from starts of its own where asked for; None when all collapse."""
-        found = [self._maximise(Z, weights, start=self.mixture)]
+        found = [self._maximise(sample, start=self.mixture)]
         if self.n_starts:
-            found.append(self._maximise(Z, weights, n_starts=self.n_starts, rng=rng))
+            found.append(self._maximise(sample, n_starts=self.n_starts, rng=rng))
         sound = [one for one in found if one is not None and not one.degenerate_components]
         return max(sound, key=lambda one: one.log_likelihood, default=None)
 
-    def _maximise(self, Z: Floats, weights: Floats, **start: Any) -> EMSolution | None:
+    def _maximise(self, sample: "_Sample", **start: Any) -> EMSolution | None:
         k = self.mixture.n_components
-        if np.count_nonzero(weights) <= k:
+        if np.count_nonzero(sample.weights) <= k:
             return None
         try:
             return maximise(
-                Z, k, structure=self.structure, sample_weight=weights, n_threads=1, **self.settings, **start
-            )
+                sample.Z, k, structure=self.structure, sample_weight=sample.weights, labels=sample.labels, n_threads=1,
+                **self.settings, **start,
+            )  # fmt: skip
         except (FitError, np.linalg.LinAlgError):
             return None
 
 
-type _Resample = Callable[[_Estimate, np.random.Generator], tuple[Floats, Floats]]
+class _Sample(NamedTuple):
+    """Rows that could as well have been there: values, weights, and the labels that are known of them."""
+
+    Z: Floats
+    weights: Floats
+    labels: NDArray[np.intp] | None
+
+
+type _Resample = Callable[[_Estimate, np.random.Generator], _Sample]
 
 
 def replicate(
@@ -151,7 +162,7 @@ def replicate(
     def work(task: tuple[_Resample, np.random.Generator]) -> EMSolution | None:
         """Draw rows and fit them."""
         resample, stream = task
-        return estimate.refit(*resample(estimate, stream), stream)
+        return estimate.refit(resample(estimate, stream), stream)
 
     tasks = list(zip(resamples, rng.spawn(len(resamples)), strict=True))
     solutions = in_parallel(work, tasks, n_threads=n_threads, progress=progress)
@@ -180,23 +191,33 @@ def in_parallel[Task, Result](
 # ---------------------------------------------------------------- rows that could as well have been there
 
 
-def _drawn(estimate: _Estimate, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _drawn(estimate: _Estimate, rng: np.random.Generator) -> _Sample:
     """Draw as many rows as there are, with replacement."""
     total = estimate.weights.sum()
     counts = rng.multinomial(estimate.n, estimate.weights / total)
-    return estimate.Z, counts * (total / estimate.n)
+    return _Sample(estimate.Z, counts * (total / estimate.n), estimate.labels)
 
 
-def _weighted(estimate: _Estimate, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _weighted(estimate: _Estimate, rng: np.random.Generator) -> _Sample:
     """Weight the rows by a Dirichlet distribution (Newton & Raftery 1994)."""
     gammas = rng.standard_gamma(estimate.weights)
-    return estimate.Z, gammas * (estimate.weights.sum() / gammas.sum())
+    return _Sample(estimate.Z, gammas * (estimate.weights.sum() / gammas.sum()), estimate.labels)
 
 
-def _simulated(estimate: _Estimate, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _simulated(estimate: _Estimate, rng: np.random.Generator) -> _Sample:
     """Draw as many rows as there are from the estimate."""
-    Z, _ = estimate.mixture.sample(estimate.n, rng)
-    return Z, np.full(len(Z), estimate.weights.sum() / estimate.n)
+    Z, components = estimate.mixture.sample(estimate.n, rng)
+    labels = None if estimate.labels is None else _as_many_known(components, estimate)
+    return _Sample(Z, np.full(len(Z), estimate.weights.sum() / estimate.n), labels)
+
+
+def _as_many_known(components: NDArray[np.intp], estimate: _Estimate) -> NDArray[np.intp]:
+    """Tell as many labels of each component as are known of the data; the others are -1."""
+    labels = np.full(len(components), -1, dtype=np.intp)
+    for component in range(estimate.mixture.n_components):
+        known = estimate.weights[estimate.labels == component].sum() * estimate.n / estimate.weights.sum()
+        labels[np.flatnonzero(components == component)[: round(float(known))]] = component
+    return labels
 
 
 #: How each method draws rows and their weights.
@@ -207,9 +228,9 @@ RESAMPLING: dict[str, _Resample] = {
 }
 
 
-def _without(rows: NDArray[np.intp], estimate: _Estimate, _rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _without(rows: NDArray[np.intp], estimate: _Estimate, _rng: np.random.Generator) -> _Sample:
     """Leave out rows, as often as they are named."""
-    return estimate.Z, estimate.weights - np.bincount(rows, minlength=len(estimate.Z))
+    return _Sample(estimate.Z, estimate.weights - np.bincount(rows, minlength=len(estimate.Z)), estimate.labels)
 
 
 def _left_out(weights: Floats, n_groups: int | None, rng: np.random.Generator) -> tuple[list[NDArray[np.intp]], Floats]:
@@ -239,7 +260,9 @@ def _estimate(fit: MixtureFit, n_starts: int, *, is_jackknife: bool) -> _Estimat
         Z=fit.scaling.standardize(prepared.values),
         weights=np.ones(prepared.n_rows) if prepared.sample_weight is None else prepared.sample_weight,
         n_starts=n_starts,
-        settings={
+        labels=labels_of(fit),
+        settings=told(fit)
+        | {
             "max_iter": asked.get("max_iter", 1000),
             "reg_covar": asked.get("reg_covar", 0.0),
             "tol": min(tol, _JACKKNIFE_TOL) if is_jackknife else tol,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bayesgmm.em.statistics import Moments, Parameters
 from bayesgmm.structure import CovarianceStructure
 
-__all__ = ["conditions", "degenerate_components"]
+__all__ = ["collinear_columns", "conditions", "degenerate_components"]
 
 Floats = NDArray[np.float64]
 
@@ -24,6 +24,10 @@ _SINGULAR_VARIANCE = 1e-22
 _SPIKE_VARIANCE = 1e-4
 _SPIKE_COUNT = 2.5
 _EMPTY_COUNT = 1e-6
+# Columns whose variance given the others is below this fraction of their own are linear combinations of others.
+_COLLINEAR = 1e-13
+# The share that a column has in a combination, below which it is not in it.
+_IN_COMBINATION = 1e-6
 
 
 def degenerate_components(
@@ -58,6 +62,29 @@ def degenerate_components(
     is_spike = (counts < few) & (total_ratio < _SPIKE_VARIANCE) & (not structure.is_shared)
     is_empty = counts < _EMPTY_COUNT * counts.sum() / len(counts)
     return tuple(int(k) for k in np.flatnonzero(is_singular | is_spike | is_empty))
+
+
+def collinear_columns(total: Moments) -> tuple[int, ...]:
+    """Return the columns that are constant or, to rounding, linear combinations of each other.
+
+    Parameters
+    ----------
+    total : Moments
+        Moments of all rows together, as one component with a full scatter.
+
+    Returns
+    -------
+    tuple of int
+        Those in some combination that does not vary; empty where there is none.
+    """
+    covariance = total.scatters[0] / total.counts[0]
+    variances = np.diagonal(covariance)
+    if not np.all(variances > 0.0):
+        return tuple(int(j) for j in np.flatnonzero(~(variances > 0.0)))
+    sds = np.sqrt(variances)
+    values, combinations = np.linalg.eigh(covariance / np.outer(sds, sds))
+    constant = combinations[:, values < _COLLINEAR]
+    return tuple(int(j) for j in np.flatnonzero((np.abs(constant) > _IN_COMBINATION).any(axis=1)))
 
 
 def conditions(parameters: Parameters) -> Floats:

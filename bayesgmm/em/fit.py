@@ -4,29 +4,47 @@ Prepares the data, runs the engine on standardised rows (maximise.py), converts 
 by decreasing weight, and says in warnings what a reader of the result must know.
 """
 
-import math
 import time
-import warnings
+from collections.abc import Mapping
 from importlib.metadata import version
-from numbers import Real
 from typing import Any
 
-import numpy as np
-import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from bayesgmm.data import PreparedData, Scaling, prepare
-from bayesgmm.data.tables import as_floats
-from bayesgmm.em.maximise import EMSolution, maximise
-from bayesgmm.errors import ArgumentError, ConvergenceWarning, DegenerateFitWarning, FitError
+from bayesgmm.data import Stream, prepare_or_open
+from bayesgmm.em.arguments import (
+    check_bound,
+    positive,
+    read_fixed,
+    read_labels,
+    read_prior,
+    standard_start,
+    whole,
+)
+from bayesgmm.em.conjugate import ConjugatePrior
+from bayesgmm.em.maximise import maximise
+from bayesgmm.em.result import (
+    collapsed_components,
+    log_jacobian,
+    log_prior_of,
+    named_components,
+    optima_group,
+    refuse_singular,
+    to_user,
+    trace_group,
+    warn,
+    warn_of_spikes,
+    what_was_told,
+    with_labels,
+)
+from bayesgmm.em.rows import StandardRows
+from bayesgmm.errors import ArgumentError
 from bayesgmm.fit import FitInfo, MixtureFit, assemble
-from bayesgmm.mixture import Mixture, default_features
+from bayesgmm.mixture import Mixture
 from bayesgmm.seeding import as_generator, recorded_seed
 from bayesgmm.structure import CovarianceStructure, as_structure
 
 __all__ = ["fit_em"]
-
-_REMEDIES = "use fewer components, a simpler structure, or reg_covar=1e-3"
 
 
 def fit_em(
@@ -42,9 +60,14 @@ def fit_em(
     reg_covar: float = 0.0,
     sample_weight: ArrayLike | None = None,
     missing: str = "error",
+    labels: Any = None,
+    fix: Mapping[str, ArrayLike] | None = None,
+    prior: ConjugatePrior | str | None = None,
+    max_eigenvalue_ratio: float | None = None,
     n_threads: int | None = None,
+    max_memory: float | None = None,
 ) -> MixtureFit:
-    """Fit a Gaussian mixture by maximum likelihood.
+    """Fit a Gaussian mixture by maximum likelihood, or to the mode of a posterior.
 
     Parameters
     ----------
@@ -71,13 +94,29 @@ def fit_em(
         Non-negative weights of the rows.
     missing : {"error", "drop", "marginalize"}, default "error"
         Rows with missing values: refuse them, leave them out, or use what was observed of them, exactly (math.md, 3.9).
+    labels : array_like, shape (n,), optional
+        Rows whose component is known (math.md, 3.8): a component number from 0 to K - 1 or a name for each row; -1, NaN
+        or None where it is not known. Names in their order are the components 0, 1, ...; there may be fewer than K.
+        The log-likelihood is then that of the rows and the known labels together.
+    fix : dict, optional
+        Parameters that are held as they are: some of ``weights`` (K,), ``means`` (K, D) and ``covariances`` (K, D, D),
+        user's units; the others are fitted given these (math.md, 3.10).
+    prior : ConjugatePrior or "default", optional
+        A conjugate prior (math.md, 3.11): the mode of likelihood times prior instead of the maximum of the likelihood.
+        It keeps components from collapsing.
+    max_eigenvalue_ratio : float, optional
+        Largest ratio of two variances, in any direction, within and between components, of the scaled data (math.md,
+        3.12): the likelihood is bounded then. For full, tied, diag, spherical, EEI and EII.
     n_threads : int, optional
         Threads; no influence on the result. Default: all cores where the data are large.
+    max_memory : float, optional
+        Bytes that rows may take in memory; what needs more is read chunk by chunk. Default half of what is available.
 
     Returns
     -------
     MixtureFit
-        The estimate; components by decreasing weight, user's units. ``fit.optima`` lists every optimum found.
+        The estimate, user's units. Components come by decreasing weight; those that `labels` or `fix` name come in
+        that order. ``fit.optima`` lists every optimum found.
 
     Raises
     ------
@@ -93,12 +132,13 @@ def fit_em(
     ConvergenceWarning
         When the best run stopped at `max_iter`.
     DegenerateFitWarning
-        When every optimum found has a collapsed component.
+        When every optimum found has a collapsed or an empty component, or only a wide bound keeps one from collapsing.
 
     References
     ----------
     Dempster, Laird & Rubin (1977), J. R. Stat. Soc. B 39, 1-38. Celeux & Govaert (1995), Pattern Recognition 28,
-    781-793.
+    781-793. Fraley & Raftery (2007), J. Classif. 24, 155-181. Fritz, Garcia-Escudero & Mayo-Iscar (2013), Comput.
+    Stat. Data Anal. 61, 124-136.
 
     Examples
     --------
@@ -108,148 +148,69 @@ def fit_em(
     -1130.264
     """
     limits: dict[str, Any] = {
-        "n_starts": _whole("n_starts", n_starts), "max_iter": _whole("max_iter", max_iter),
-        "tol": _positive("tol", tol), "reg_covar": _positive("reg_covar", reg_covar, or_zero=True),
+        "n_starts": whole("n_starts", n_starts), "max_iter": whole("max_iter", max_iter),
+        "tol": positive("tol", tol), "reg_covar": positive("reg_covar", reg_covar, or_zero=True),
     }  # fmt: skip
-    n_threads = None if n_threads is None else _whole("n_threads", n_threads)
-    prepared = prepare(data, sample_weight=sample_weight, missing=missing)
+    n_threads = None if n_threads is None else whole("n_threads", n_threads)
+    prepared = prepare_or_open(data, sample_weight=sample_weight, missing=missing, max_memory=max_memory)
+    if isinstance(prepared, Stream):
+        # It builds on this module.
+        from bayesgmm.em.stream_fit import fit_stream
+
+        if labels is not None:
+            raise ArgumentError("labels needs all rows in memory, and these are read chunk by chunk; leave it out")
+        return fit_stream(
+            prepared, n_components, structure=structure, seed=seed, start=start, fix=fix, prior=prior,
+            max_eigenvalue_ratio=max_eigenvalue_ratio, n_threads=n_threads, max_memory=max_memory, **limits,
+        )  # fmt: skip
     prepared.check_components(n_components)
     chosen = as_structure(structure, prepared.n_features)
     scaling = prepared.scaling(chosen)
+    known = read_labels(labels, n_components, data, prepared, missing)
+    fixed = read_fixed(fix, chosen, scaling, n_components)
+    bound = check_bound(max_eigenvalue_ratio, chosen, fixed)
     number = recorded_seed(seed)
     begun = time.perf_counter()
     solution = maximise(
-        scaling.standardize(prepared.values),
+        StandardRows(prepared.values, scaling),
         n_components,
         structure=chosen,
         sample_weight=prepared.sample_weight,
-        start=_standard_start(start, scaling, prepared, n_components),
+        start=standard_start(start, scaling, data, prepared, n_components, missing),
+        labels=None if known is None else known.components,
+        fixed=fixed.to_standard(scaling),
+        prior=read_prior(prior, scaling, limits["reg_covar"], fixed),
+        max_eigenvalue_ratio=bound,
         rng=as_generator(number),
         n_threads=n_threads,
+        features=prepared.features,
         **limits,
     )
     settings = limits | {"scale": prepared.scale, "n_dropped": prepared.n_dropped}
     settings |= {"start": "own"} if start is None else {"start": "given", "n_starts": 1}
-    mixture = _to_user(solution.mixture, scaling, prepared)
-    _refuse_singular(mixture)
-    degenerate = _degenerate_after_sorting(solution)
+    settings |= what_was_told(known, fixed, solution, scaling, bound)
+    named = named_components(n_components, known, fixed)
+    mixture = fixed.restored(to_user(solution.mixture, scaling, prepared, named))
+    refuse_singular(mixture)
+    degenerate = collapsed_components(solution, named)
     diagnostics = {
         "converged": solution.converged, "iterations": solution.n_iter, "remaining_gain": solution.last_gain,
         "degenerate_components": degenerate, "seconds": time.perf_counter() - begun,
     }  # fmt: skip
-    _warn(solution, degenerate, limits["max_iter"])
+    offset = log_jacobian(prepared, scaling)
+    log_prior = log_prior_of(solution, mixture, scaling)
+    if log_prior is not None:
+        diagnostics["log_posterior"] = solution.log_likelihood + offset + log_prior
+    if bound is not None and not degenerate:
+        warn_of_spikes(scaling.mixture_to_standard(mixture), chosen, bound)
+    warn(solution, mixture, degenerate, limits["max_iter"])
     info = FitInfo(
         "em", chosen.code, int(n_components), number, settings, diagnostics,
         {name: version(name) for name in ("bayesgmm", "numpy", "numba")},
     )  # fmt: skip
-    offset = _log_jacobian(prepared, scaling)
-    groups = {"optimization": _trace(solution, offset), "optima": _optima(solution, scaling, prepared, offset)}
-    return assemble(mixture, prepared, info, scaling, groups=groups)
-
-
-def _whole(name: str, value: Any) -> int:
-    """Check a number that is written into the fit, which holds plain numbers only."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ArgumentError(f"{name}={value!r} must be a positive whole number")
-    return int(value)
-
-
-def _positive(name: str, value: Any, *, or_zero: bool = False) -> float:
-    is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or value < 0 or (value == 0 and not or_zero):
-        raise ArgumentError(f"{name}={value!r} must be {'zero or ' if or_zero else ''}a positive number")
-    return float(value)
-
-
-def _standard_start(start: Any, scaling: Scaling, prepared: PreparedData, k: int) -> Mixture | NDArray[Any] | None:
-    """Convert a start to standardised units and to the order of the columns; labels to 0 .. K-1."""
-    if start is None:
-        return None
-    if isinstance(start, MixtureFit | Mixture):
-        mixture = start.mixture if isinstance(start, MixtureFit) else start
-        return scaling.mixture_to_standard(_fitting_start(mixture, prepared, k))
-    found = np.asarray(start)
-    if found.ndim not in (1, 2) or len(found) != prepared.n_rows:
-        raise ArgumentError(f"start has shape {found.shape}; it needs one label or K responsibilities for each of "
-                            f"{prepared.n_rows} rows")  # fmt: skip
-    if found.ndim == 2:
-        return as_floats(found, "start")
-    names, labels = np.unique(found, return_inverse=True)
-    if len(names) != k:
-        raise ArgumentError(f"start has {len(names)} different labels; it needs n_components={k}")
-    return labels.astype(np.intp)
-
-
-def _fitting_start(mixture: Mixture, prepared: PreparedData, k: int) -> Mixture:
-    """Return a mixture with the columns of the data in their order; by position where either came without names."""
-    if mixture.batch_shape or mixture.n_components != k or mixture.n_features != prepared.n_features:
-        raise ArgumentError(
-            f"start={mixture!r} is not a single mixture of {k} components and {prepared.n_features} columns"
-        )
-    if default_features(prepared.n_features) in (mixture.features, prepared.features):
-        return mixture
-    return mixture.marginal(prepared.features)
-
-
-def _log_jacobian(prepared: PreparedData, scaling: Scaling) -> float:
-    """Return what a log-likelihood gains in the user's units: a term for each observed value (math.md, 5.2)."""
-    weights = np.ones(prepared.n_rows) if prepared.sample_weight is None else prepared.sample_weight
-    return -float(weights @ ~np.isnan(prepared.values) @ np.log(scaling.scale))
-
-
-def _to_user(mixture: Mixture, scaling: Scaling, prepared: PreparedData) -> Mixture:
-    named = Mixture(mixture.weights, mixture.means, mixture.covariances, prepared.features)
-    return scaling.mixture_to_user(named).sorted_by_weight()
-
-
-def _refuse_singular(mixture: Mixture) -> None:
-    """Refuse what has no density: rows that tie may leave a collapsed component without any width."""
-    try:
-        _ = mixture.cholesky
-    except ArgumentError as error:
-        raise FitError(f"{error}, and no start led to a sound optimum; {_REMEDIES}") from None
-
-
-def _degenerate_after_sorting(solution: EMSolution) -> list[int]:
-    order = np.argsort(-solution.mixture.weights, kind="stable")
-    return [int(position) for position, k in enumerate(order) if k in solution.degenerate_components]
-
-
-def _warn(solution: EMSolution, degenerate: list[int], max_iter: int) -> None:
-    if degenerate:
-        warnings.warn(
-            f"component{'s' if len(degenerate) > 1 else ''} {', '.join(map(str, degenerate))} collapsed on a few rows: "
-            f"the likelihood is not bounded and this is not a maximum; {_REMEDIES}",
-            DegenerateFitWarning,
-            stacklevel=3,
-        )
-    elif not solution.converged:
-        left = f"an estimated {solution.last_gain:.2g}" if np.isfinite(solution.last_gain) else "an unknown amount of"
-        warnings.warn(
-            f"EM stopped after {solution.n_iter} passes (max_iter={max_iter}) with {left} log-likelihood per row left "
-            "to gain; raise max_iter, use fewer components, or a simpler structure",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
-
-
-def _trace(solution: EMSolution, offset: float) -> xr.Dataset:
-    return xr.Dataset({"log_likelihood": ("iteration", np.asarray(solution.trace) + offset)})
-
-
-def _optima(solution: EMSolution, scaling: Scaling, prepared: PreparedData, offset: float) -> xr.Dataset:
-    mixtures = [_to_user(optimum.mixture, scaling, prepared) for optimum in solution.optima]
-    names = list(prepared.features)
-    return xr.Dataset(
-        {
-            "log_likelihood": ("optimum", [optimum.log_likelihood + offset for optimum in solution.optima]),
-            "times_reached": ("optimum", [optimum.times_reached for optimum in solution.optima]),
-            "is_degenerate": ("optimum", [int(optimum.is_degenerate) for optimum in solution.optima]),
-            "weights": (("optimum", "component"), np.stack([m.weights for m in mixtures])),
-            "means": (("optimum", "component", "feature"), np.stack([m.means for m in mixtures])),
-            "covariances": (
-                ("optimum", "component", "feature", "feature_bis"), np.stack([m.covariances for m in mixtures])
-            ),
-        },
-        coords={"feature": names, "feature_bis": names},
-    )  # fmt: skip
+    groups = {
+        "optimization": trace_group(solution, offset, log_prior),
+        "optima": optima_group(solution, scaling, prepared, offset, named)
+    }  # fmt: skip
+    fit = assemble(mixture, prepared, info, scaling, groups=groups)
+    return fit if known is None else with_labels(fit, known)

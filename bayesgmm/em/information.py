@@ -10,14 +10,17 @@ Rows are taken in blocks; matrix products do the work, O(n p^2) of it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bayesgmm.em.conjugate import PriorTerms
+from bayesgmm.em.scatters import outer_products
 from bayesgmm.em.tangent import Directions, TangentSpace
 from bayesgmm.mixture import softmax
 
-__all__ = ["Information", "information"]
+__all__ = ["Block", "Information", "blocks", "information", "slots_of"]
 
 Floats = NDArray[np.float64]
 
@@ -47,19 +50,50 @@ class Information:
     observed: Floats
     scores: Floats
 
+    def along(self, free: NDArray[np.intp]) -> "Information":
+        """Return the derivatives along some of the coordinates."""
+        both = np.ix_(free, free)
+        return Information(self.gradient[free], self.complete[both], self.observed[both], self.scores[both])
 
-@dataclass(frozen=True, eq=False)
-class _Block:
-    """Rows with their weights (n,), responsibilities (n, K), and per component whitened offsets and score features."""
+
+class Block(NamedTuple):
+    """Some rows and what a mixture says of them.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (rows,)
+        Frequencies.
+    log_joint : ndarray, shape (rows, K)
+        Log joint density of row and component; minus infinity where a label excludes the component.
+    white : ndarray, shape (K, rows, D)
+        Whitened offsets from the means.
+    features : list of ndarray, shape (rows, 1 + D + Q)
+        For every component the derivatives of the log joint density, but for the share of the weights.
+    """
 
     weights: Floats
-    responsibilities: Floats
+    log_joint: Floats
     white: Floats
     features: list[Floats]
 
 
+class _Added(NamedTuple):
+    """What a penalty or a prior adds to whitened moments: counts behind mean and determinant, firsts, seconds."""
+
+    mean_count: float
+    determinant_count: float
+    firsts: Floats
+    seconds: Floats
+
+
 def information(
-    space: TangentSpace, Z: Floats, sample_weight: Floats | None = None, *, reg_covar: float = 0.0
+    space: TangentSpace,
+    Z: Floats,
+    sample_weight: Floats | None = None,
+    *,
+    reg_covar: float = 0.0,
+    labels: NDArray[np.intp] | None = None,
+    prior: PriorTerms | None = None,
 ) -> Information:
     """Compute the information that rows carry about a mixture (math.md, 9.2 and 9.3).
 
@@ -73,6 +107,10 @@ def information(
         Frequencies of the rows.
     reg_covar : float, optional
         What the fit was penalised with; its derivatives belong to gradient, complete and observed.
+    labels : ndarray of int, shape (n,), optional
+        Components of the rows of which they are known, -1 for the others.
+    prior : PriorTerms, optional
+        The prior of the fit, in the units of the mixture; its derivatives belong to the same three.
 
     Returns
     -------
@@ -80,36 +118,40 @@ def information(
         Gradient, complete and observed information, outer products of the scores.
     """
     k, d = space.mixture.means.shape
-    slots = [_slots(space, component) for component in range(k)]
+    slots = [slots_of(space, component) for component in range(k)]
     size = k + k * d + space.n_covariance
     total, outer, within = np.zeros(size), np.zeros((size, size)), np.zeros((size, size))
     seconds = np.zeros((k, d, d))
     n = 0.0
-    for block in _blocks(space, Z, sample_weight):
+    for block in blocks(space, Z, sample_weight, labels):
         n += block.weights.sum()
-        scores = _scores(block, slots, size)
+        responsibilities = softmax(block.log_joint)
+        scores = _scores(block, responsibilities, slots, size)
         weighted = scores * block.weights[:, None]
         total += weighted.sum(axis=0)
         outer += weighted.T @ scores
         for component, (slot, features) in enumerate(zip(slots, block.features, strict=True)):
-            share = (block.weights * block.responsibilities[:, component])[:, None]
+            share = (block.weights * responsibilities[:, component])[:, None]
             within[np.ix_(slot, slot)] += (share * features).T @ features
             seconds[component] += (share * block.white[component]).T @ block.white[component]
-    penalties = _penalties(space, reg_covar * n / k)
-    return _assembled(space, slots, n, total, outer, within, seconds, penalties)
+    added = _added(space, reg_covar * n / k, prior)
+    return _assembled(space, slots, n, total, outer, within, seconds, added)
 
 
 # ---------------------------------------------------------------- the pass over the rows
 
 
-def _slots(space: TangentSpace, component: int) -> NDArray[np.intp]:
+def slots_of(space: TangentSpace, component: int) -> NDArray[np.intp]:
     """Return where one component's log weight, mean and covariance coordinates are among all."""
     k, d = space.mixture.means.shape
     mean = k + component * d + np.arange(d)
     return np.concatenate([[component], mean, k + k * d + space.directions[component].columns])
 
 
-def _blocks(space: TangentSpace, Z: Floats, sample_weight: Floats | None) -> Iterator[_Block]:
+def blocks(
+    space: TangentSpace, Z: Floats, sample_weight: Floats | None = None, labels: NDArray[np.intp] | None = None
+) -> Iterator[Block]:
+    """Yield rows with what a mixture says of them, some at a time; see `information`."""
     k, d = space.mixture.means.shape
     weights = np.ones(len(Z)) if sample_weight is None else sample_weight
     whitening = np.linalg.inv(space.roots)
@@ -120,9 +162,11 @@ def _blocks(space: TangentSpace, Z: Floats, sample_weight: Floats | None) -> Ite
         part = slice(start, start + step)
         white = (Z[part] - space.mixture.means[:, None, :]) @ whitening.transpose(0, 2, 1)
         log_joint = constants - 0.5 * (white**2).sum(axis=2).T
-        responsibilities = softmax(log_joint)
+        if labels is not None:
+            known = labels[part, None]
+            log_joint = np.where((known < 0) | (known == np.arange(k)), log_joint, -np.inf)
         features = [_features(white[component], space.directions[component]) for component in range(k)]
-        yield _Block(weights[part], responsibilities, white, features)
+        yield Block(weights[part], log_joint, white, features)
 
 
 def _features(white: Floats, directions: Directions) -> Floats:
@@ -134,11 +178,11 @@ def _features(white: Floats, directions: Directions) -> Floats:
     return np.concatenate([np.ones((len(white), 1)), white, squares], axis=1)
 
 
-def _scores(block: _Block, slots: list[NDArray[np.intp]], size: int) -> Floats:
+def _scores(block: Block, responsibilities: Floats, slots: list[NDArray[np.intp]], size: int) -> Floats:
     """Return responsibilities times features, added up over the components, shape (rows, size)."""
     scores = np.zeros((len(block.weights), size))
     for component, (slot, features) in enumerate(zip(slots, block.features, strict=True)):
-        scores[:, slot] += block.responsibilities[:, component, None] * features
+        scores[:, slot] += responsibilities[:, component, None] * features
     return scores
 
 
@@ -147,19 +191,23 @@ def _scores(block: _Block, slots: list[NDArray[np.intp]], size: int) -> Floats:
 
 def _assembled(
     space: TangentSpace, slots: list[NDArray[np.intp]], n: float, total: Floats, outer: Floats, within: Floats,
-    seconds: Floats, penalties: Floats,
+    seconds: Floats, added: _Added,
 ) -> Information:  # fmt: skip
-    k = space.mixture.n_components
+    k, d = space.mixture.means.shape
     weights = np.zeros(len(total))
     weights[:k] = space.mixture.weights
     gradient = total - n * weights
     complete = n * (np.diag(weights) - np.outer(weights, weights))
     for component, slot in enumerate(slots):
-        count, first = total[component], total[slot[1 : 1 + space.mixture.n_features]]
+        count, means = total[component], slot[1 : 1 + d]
         changes = space.directions[component].changes
-        second = seconds[component] + penalties[component]
-        gradient[slot[-len(changes) :]] += 0.5 * np.tensordot(changes, penalties[component], axes=2)
-        complete[np.ix_(slot, slot)] += _complete(space.directions[component], count, first, second)
+        excess = added.seconds[component] - added.determinant_count * np.eye(d)
+        gradient[slot[1 + d :]] += 0.5 * np.tensordot(changes, excess, axes=2)
+        gradient[means] += added.firsts[component]
+        complete[np.ix_(slot, slot)] += _complete(
+            space.directions[component], count + added.mean_count, count + added.determinant_count,
+            total[means] + added.firsts[component], seconds[component] + added.seconds[component],
+        )  # fmt: skip
     missing = within - outer
     spread = outer - np.outer(total, weights) - np.outer(weights, total) + n * np.outer(weights, weights)
     return Information(
@@ -168,17 +216,19 @@ def _assembled(
     )  # fmt: skip
 
 
-def _complete(directions: Directions, count: float, first: Floats, second: Floats) -> Floats:
+def _complete(
+    directions: Directions, mean_count: float, determinant_count: float, first: Floats, second: Floats
+) -> Floats:
     """Return minus the second derivatives of one component's log-likelihood, from its whitened moments."""
     d = len(first)
     changes = directions.changes
     out = np.zeros((1 + d + len(changes), 1 + d + len(changes)))
-    out[1 : 1 + d, 1 : 1 + d] = count * np.eye(d)
+    out[1 : 1 + d, 1 : 1 + d] = mean_count * np.eye(d)
     cross = changes @ first
     out[1 + d :, 1 : 1 + d] = cross
     out[1 : 1 + d, 1 + d :] = cross.T
     quarter = 0.25 * np.tensordot(second @ changes, changes, axes=([1, 2], [1, 2]))
-    bend = _bend(directions, 0.5 * (second - count * np.eye(d)))
+    bend = _bend(directions, 0.5 * (second - determinant_count * np.eye(d)))
     out[1 + d :, 1 + d :] = quarter + quarter.T - bend - bend.T
     return out
 
@@ -195,10 +245,17 @@ def _bend(directions: Directions, gradient: Floats) -> Floats:
     return np.asarray(0.5 * (by_turn + by_stretch))
 
 
-def _penalties(space: TangentSpace, amount: float) -> Floats:
-    """Return what a penalty of -amount/2 tr(Sigma_k^-1) adds to the whitened scatters, shape (K, D, D)."""
+def _added(space: TangentSpace, amount: float, prior: PriorTerms | None) -> _Added:
+    """Return what a penalty of -amount/2 tr(Sigma_k^-1) and a conjugate prior add to the whitened moments."""
     whitening = np.linalg.inv(space.roots)
-    return np.asarray(amount * whitening @ whitening.transpose(0, 2, 1))
+    seconds = np.asarray(amount * whitening @ whitening.transpose(0, 2, 1))
+    k, d = space.mixture.means.shape
+    if prior is None:
+        return _Added(0.0, 0.0, np.zeros((k, d)), seconds)
+    offsets = np.einsum("kij,kj->ki", whitening, prior.mean - space.mixture.means)
+    seconds = seconds + whitening @ prior.scatter @ whitening.transpose(0, 2, 1)
+    seconds += outer_products(np.full(k, prior.kappa), offsets)
+    return _Added(prior.kappa, prior.count, prior.kappa * offsets, seconds)
 
 
 def _contrasted_vector(space: TangentSpace, vector: Floats) -> Floats:

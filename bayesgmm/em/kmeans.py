@@ -127,6 +127,7 @@ def fit_kmeans(
         )
     settings = {
         "n_starts": int(n_starts), "max_iter": int(max_iter), "scale": prepared.scale, "n_dropped": prepared.n_dropped,
+        "fixed": ["weights"],
     }  # fmt: skip
     versions = {name: version(name) for name in ("bayesgmm", "numpy", "scikit-learn")}
     info = FitInfo("kmeans", _STRUCTURE.code, int(n_components), number, settings, diagnostics, versions)

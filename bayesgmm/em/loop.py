@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bayesgmm.em.acceleration import Direction, History
 from bayesgmm.em.degeneracy import conditions, degenerate_components
+from bayesgmm.em.knowledge import NOTHING, Knowledge
 from bayesgmm.em.m_step import m_step
 from bayesgmm.em.statistics import Moments, Parameters, Source, kind_of
 from bayesgmm.structure import CovarianceStructure
@@ -63,6 +64,8 @@ class Settings:
         the step is that short, or until `patience` passes are over.
     patience : int
         Number of passes after which a step beyond `reach` is cut short rather than replaced by plain EM.
+    knowledge : Knowledge
+        What is known besides the rows.
     """
 
     structure: CovarianceStructure
@@ -72,6 +75,7 @@ class Settings:
     n_plain: int = 10
     reach: float = 0.3
     patience: int = 0
+    knowledge: Knowledge = NOTHING
 
     def faithful(self) -> "Settings":
         """Return settings for a run that ends at the optimum that plain EM leads to.
@@ -98,6 +102,8 @@ class Run:
         Log-likelihood after every iteration; non-decreasing without a prior.
     n_passes : int
         Passes over the data, those included whose result was rejected.
+    objectives : tuple of float
+        The objective after every iteration; never decreases.
     converged : bool
         Whether the run stopped because nothing was left to gain.
     remaining_gain : float
@@ -111,6 +117,7 @@ class Run:
     objective: float
     trace: tuple[float, ...]
     n_passes: int
+    objectives: tuple[float, ...] = ()
     converged: bool = False
     remaining_gain: float = np.inf
     degenerate: tuple[int, ...] = ()
@@ -122,8 +129,8 @@ class Run:
 
     def after(self, earlier: "Run") -> "Run":
         """Return this run with the passes of the one that it continued."""
-        trace = (*earlier.trace, *self.trace[1:])
-        return replace(self, trace=trace, n_passes=earlier.n_passes + self.n_passes)
+        trace, objectives = (*earlier.trace, *self.trace[1:]), (*earlier.objectives, *self.objectives[1:])
+        return replace(self, trace=trace, objectives=objectives, n_passes=earlier.n_passes + self.n_passes)
 
 
 @dataclass(frozen=True)
@@ -171,17 +178,19 @@ class _Loop:
 
     def __init__(self, data: Source, start: Parameters, settings: Settings) -> None:
         self._data, self._settings = data, settings
+        # A quasi-Newton step has seen the prior already; what it must be brought back to is the restrictions.
+        self._restrictions = settings.knowledge.without_prior()
         self._tolerance = settings.tol * data.total_weight
         self.n_passes = 0
         self._point = self._evaluate(start)
-        self.trace = [self._point.moments.log_likelihood]
+        self.trace, self.objectives = [self._point.moments.log_likelihood], [self._point.objective]
         self._history = History(settings.structure, data.total_weight)
         self._gains = [np.inf, np.inf]
         self._has_collapsed = False
 
     def advance(self) -> bool:
         """Make one iteration; return whether there is reason for another."""
-        following = self._m_step(self._point.moments, self._settings.prior)
+        following = self._m_step(self._point.moments, self._settings.prior, self._settings.knowledge)
         if following is None:
             self._has_collapsed = True
             return False
@@ -198,6 +207,7 @@ class _Loop:
             return False
         self._point = point
         self.trace.append(point.moments.log_likelihood)
+        self.objectives.append(point.objective)
         self._has_collapsed = bool(self._degenerate())
         return not self._has_collapsed
 
@@ -209,8 +219,8 @@ class _Loop:
     @property
     def _is_at_rest(self) -> bool:
         """Whether many iterations together gained nothing, as where axes of a flat component turn freely."""
-        earlier = self.trace[-_REST] if len(self.trace) > _REST else -np.inf
-        return bool(self.trace[-1] - earlier < _REST_GAIN * self._tolerance)
+        earlier = self.objectives[-_REST] if len(self.objectives) > _REST else -np.inf
+        return bool(self.objectives[-1] - earlier < _REST_GAIN * self._tolerance)
 
     def result(self) -> Run:
         """Return the run as it stands."""
@@ -222,6 +232,7 @@ class _Loop:
             moments=self._point.moments,
             objective=self._point.objective,
             trace=tuple(self.trace),
+            objectives=tuple(self.objectives),
             n_passes=self.n_passes,
             converged=self.is_converged and not degenerate,
             remaining_gain=self._gains[-1] / self._data.total_weight,
@@ -261,7 +272,7 @@ class _Loop:
         """Return a point along the step that gains what the slope promises, or None."""
         fraction = min(1.0, self._settings.reach / direction.length)
         for _ in range(_MAX_TRIES):
-            parameters = self._m_step(direction.moments(fraction), None)
+            parameters = self._m_step(direction.moments(fraction), None, self._restrictions)
             point = None if parameters is None else self._try(parameters)
             promised = fraction * direction.slope
             if point is None:
@@ -274,10 +285,11 @@ class _Loop:
             fraction *= float(np.clip(0.5 * promised / (promised - gain), 0.1, 0.5))
         return None
 
-    def _m_step(self, moments: Moments, prior: Floats | None) -> Parameters | None:
+    def _m_step(self, moments: Moments, prior: Floats | None, knowledge: Knowledge) -> Parameters | None:
         """Return the parameters that moments lead to; None where they are singular."""
+        structure, previous = self._settings.structure, self._point.parameters
         try:
-            return m_step(moments, self._settings.structure, previous=self._point.parameters, prior=prior)
+            return m_step(moments, structure, previous=previous, prior=prior, knowledge=knowledge)
         except np.linalg.LinAlgError:
             return None
 
@@ -294,11 +306,12 @@ class _Loop:
 
     def _log_prior(self, parameters: Parameters) -> float:
         """Return the logarithm of the prior density, up to a constant."""
-        prior = self._settings.prior
+        prior, conjugate = self._settings.prior, self._settings.knowledge.prior
+        log_prior = 0.0 if conjugate is None else conjugate.log_density(parameters)
         if prior is None:
-            return 0.0
+            return log_prior
         traces = np.trace(np.linalg.solve(parameters.covariances, prior), axis1=1, axis2=2)
-        return float(-0.5 * self._data.total_weight / len(traces) * traces.sum())
+        return log_prior + float(-0.5 * self._data.total_weight / len(traces) * traces.sum())
 
     def _degenerate(self) -> tuple[int, ...]:
         point = self._point

@@ -10,6 +10,8 @@ reads the letters (Celeux & Govaert 1995; math.md, 3.4 and 3.5).
 import numpy as np
 from numpy.typing import NDArray
 
+from bayesgmm.em.constraint import truncated
+from bayesgmm.em.knowledge import NOTHING, Knowledge
 from bayesgmm.em.statistics import Moments, Parameters
 from bayesgmm.kernels.orientation import rotate_to_common_axes
 from bayesgmm.structure import CovarianceStructure
@@ -23,9 +25,14 @@ _MAX_SWEEPS = 50
 
 
 def m_step(
-    moments: Moments, structure: CovarianceStructure, *, previous: Parameters | None = None, prior: Floats | None = None
+    moments: Moments,
+    structure: CovarianceStructure,
+    *,
+    previous: Parameters | None = None,
+    prior: Floats | None = None,
+    knowledge: Knowledge = NOTHING,
 ) -> Parameters:
-    """Compute the parameters that maximise the expected complete log-likelihood (math.md, 3.3 to 3.5).
+    """Compute the parameters that maximise the expected complete log-likelihood (math.md, 3.3 to 3.5, 3.10 to 3.12).
 
     Parameters
     ----------
@@ -40,6 +47,8 @@ def m_step(
         component with fewer rows gets more, in proportion. It makes the estimate the mode under a prior on the
         precisions, so that EM stays monotone (in the penalised log-likelihood) and a structure stays what it is.
         Default: none.
+    knowledge : Knowledge, optional
+        Fixed parameters, a conjugate prior, a bound on the variances. Default: nothing.
 
     Returns
     -------
@@ -51,10 +60,16 @@ def m_step(
     numpy.linalg.LinAlgError
         When the scatters determine no positive definite covariance.
     """
-    counts, d = moments.counts, moments.means.shape[1]
-    scatters = moments.scatters if prior is None else _with_prior(moments.scatters, counts, prior)
+    means, weights = knowledge.means(moments), knowledge.weights(moments.counts)
+    if knowledge.fixed.covariances is not None:
+        return Parameters(weights, means, knowledge.fixed.covariances)
+    scatters = moments.scatters if prior is None else _with_prior(moments.scatters, moments.counts, prior)
+    counts, scatters = knowledge.around(means, moments, scatters)
+    d = means.shape[1]
+    if knowledge.max_ratio is not None:
+        return Parameters(weights, means, _bounded(scatters, counts, d, structure, knowledge.max_ratio))
     covariances = _covariances(scatters, counts, d, structure, None if previous is None else previous.covariances)
-    return Parameters(counts / counts.sum(), moments.means, covariances)
+    return Parameters(weights, means, covariances)
 
 
 def _with_prior(scatters: Floats, counts: Floats, prior: Floats) -> Floats:
@@ -83,6 +98,19 @@ def _covariances(
         spectra, axes = _common_axes(scatters, counts, structure.volume == "E", previous)
     variances = _volumes_and_shapes(np.maximum(spectra, 0.0), counts, d, letters, previous)
     variances = np.broadcast_to(variances, (len(counts), d))
+    covariances = (axes * variances[:, None, :]) @ np.swapaxes(axes, -1, -2)
+    return 0.5 * (covariances + np.swapaxes(covariances, -1, -2))
+
+
+def _bounded(scatters: Floats, counts: Floats, d: int, structure: CovarianceStructure, ratio: float) -> Floats:
+    """Return covariances with bounded eigenvalues; scatters may be singular (math.md, 3.12)."""
+    k, letters = len(counts), structure.volume + structure.shape
+    if structure.is_diagonal:
+        spectra = np.diagonal(scatters, axis1=1, axis2=2) if scatters.ndim == 3 else scatters
+        variances = np.broadcast_to(_fitted(spectra, counts, d, letters, None), (k, d))
+        return truncated(variances, counts, ratio)[:, :, None] * np.eye(d)
+    spectra, axes = np.linalg.eigh(_fitted(scatters, counts, d, letters, None))
+    variances = truncated(np.broadcast_to(np.maximum(spectra, 0.0), (k, d)), counts, ratio)
     covariances = (axes * variances[:, None, :]) @ np.swapaxes(axes, -1, -2)
     return 0.5 * (covariances + np.swapaxes(covariances, -1, -2))
 

@@ -4,29 +4,38 @@ Without a start the optimum is searched for (`em.search`). A given start is one 
 maximum is near: it ends at the optimum that plain EM leads to from there, not at a better one elsewhere.
 """
 
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bayesgmm.em.conjugate import ConjugatePrior, PriorTerms
+from bayesgmm.em.degeneracy import collinear_columns
+from bayesgmm.em.fixed import Fixed
 from bayesgmm.em.incomplete import IncompletePass, completed
+from bayesgmm.em.knowledge import Knowledge
+from bayesgmm.em.labelled import LabelledPass
 from bayesgmm.em.loop import Progress, Settings, run_em
-from bayesgmm.em.rows import pack
+from bayesgmm.em.rows import StandardRows, has_missing, pack
 from bayesgmm.em.search import Candidate, merged, search
-from bayesgmm.em.starts import SINGULAR_START, moments_of_labels, moments_of_responsibilities, pure_or_shrunk
+from bayesgmm.em.starts import moments_of_labels, moments_of_responsibilities, pure_or_shrunk
 from bayesgmm.em.statistics import Moments, Parameters, Pass, Source
 from bayesgmm.errors import ArgumentError, FitError
 from bayesgmm.kernels import em as kernels
-from bayesgmm.mixture import Mixture
+from bayesgmm.mixture import Mixture, default_features
 from bayesgmm.structure import CovarianceStructure, as_structure
 
-__all__ = ["EMSolution", "Optimum", "maximise"]
+__all__ = ["EMSolution", "Optimum", "maximise", "refuse_collinear", "solution_of"]
 
 Floats = NDArray[np.float64]
+Labels = NDArray[np.intp]
 
-# Features whose variance given the others is below this fraction of their own are linear combinations of others.
-_COLLINEAR = 1e-13
+# Passes before acceleration where all rows are labelled: there is nothing to come to.
+_N_PLAIN_LABELLED = 3
+# Columns that a message names.
+_MAX_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,10 @@ class EMSolution:
         Every distinct optimum, the sound ones first, by decreasing log-likelihood; the first is the solution.
     degenerate_components : tuple of int
         Collapsed components of the solution; not empty only if no start led to a sound optimum.
+    objectives : ndarray, shape (iterations,)
+        What the run climbed: the log-likelihood, with the log prior where there is one (up to a constant).
+    prior : PriorTerms or None
+        The conjugate prior, with what was left to the data.
     """
 
     mixture: Mixture
@@ -83,10 +96,12 @@ class EMSolution:
     last_gain: float
     optima: tuple[Optimum, ...]
     degenerate_components: tuple[int, ...]
+    objectives: Floats
+    prior: PriorTerms | None = None
 
 
 def maximise(
-    Z: Floats,
+    Z: Floats | StandardRows,
     n_components: int,
     *,
     structure: str | CovarianceStructure = "full",
@@ -96,15 +111,20 @@ def maximise(
     max_iter: int = 1000,
     tol: float = 1e-10,
     reg_covar: float = 0.0,
+    labels: Labels | None = None,
+    fixed: Fixed | None = None,
+    prior: ConjugatePrior | None = None,
+    max_eigenvalue_ratio: float | None = None,
     rng: np.random.Generator | None = None,
     n_threads: int | None = None,
     progress: Progress | None = None,
+    features: Sequence[str] = (),
 ) -> EMSolution:
     """Maximise the likelihood of a Gaussian mixture.
 
     Parameters
     ----------
-    Z : ndarray, shape (n, D)
+    Z : ndarray or StandardRows, shape (n, D)
         Rows, centred and scaled; NaN stands for a value that is missing, which is marginalised.
     n_components : int
         Number of components, K.
@@ -125,12 +145,23 @@ def maximise(
     reg_covar : float, optional
         Variance that is added to a component holding its even share n / K of the rows, more where there are fewer;
         standardised units. Default 0.
+    labels : ndarray of int, shape (n,), optional
+        Component of the rows of which it is known, which must be complete; -1 for the others. The log-likelihood is
+        then that of rows and labels.
+    fixed : Fixed, optional
+        Parameters that are held, standardised units.
+    prior : ConjugatePrior, optional
+        A prior whose mode is sought, standardised units.
+    max_eigenvalue_ratio : float, optional
+        Largest ratio of two eigenvalues of the covariances, within and between components.
     rng : numpy.random.Generator, optional
         Source of the own starts. Default: seeded with zero.
     n_threads : int, optional
         Number of threads; it has no influence on the result. Default: the cores of this process.
     progress : callable, optional
         Called with (passes, log-likelihood) after every iteration of a run that goes to the end.
+    features : sequence of str, optional
+        Names of the columns, for messages.
 
     Returns
     -------
@@ -145,72 +176,104 @@ def maximise(
         When no start has positive definite covariances, which is so for collinear columns.
     """
     here = as_structure(structure, Z.shape[1])
-    prior = reg_covar * np.eye(Z.shape[1]) if reg_covar > 0.0 else None
-    settings = Settings(here, max_iter=max_iter, tol=tol, prior=prior)
-    Z, sample_weight, start = _without_zero_weights(Z, sample_weight, start)
+    floor = reg_covar * np.eye(Z.shape[1]) if reg_covar > 0.0 else None
+    Z, sample_weight, start, labels = _without_zero_weights(Z, sample_weight, start, labels)
     if len(Z) < n_components:
         raise ArgumentError(
             f"n_components={n_components} needs at least as many rows, got {len(Z)}; ask for fewer components"
         )
     generator = rng or np.random.default_rng(0)
-    with _open(Z, sample_weight, n_threads) as data:
-        Z = completed(Z, data.total, generator)
-        if not here.is_diagonal and reg_covar == 0.0 and _is_collinear(data.total):
-            raise FitError(SINGULAR_START)
+    with _open(Z, n_components, sample_weight, labels, n_threads) as data:
+        known = Knowledge(
+            fixed or Fixed(),
+            None if prior is None else prior.terms(here, n_components, data.total),
+            max_eigenvalue_ratio,
+            data.labelled if isinstance(data, LabelledPass) else None,
+        )
+        if not here.is_diagonal and floor is None and not known.keeps_regular:
+            refuse_collinear(data.total, len(Z), here, features)
+        settings = Settings(here, max_iter=max_iter, tol=tol, prior=floor, knowledge=known)
+        Z = completed(np.asarray(Z), data.total, generator) if has_missing(Z) else Z
         if start is not None:
-            parameters = _given_start(Z, n_components, sample_weight, start, data, settings)
-            finalists = [Candidate(run_em(data, parameters, settings.faithful(), progress))]
+            moments = _given_moments(Z, n_components, sample_weight, start, data)
+            finalists = [_one_run(data, moments, settings.faithful(), progress)]
+        elif known.labelled is not None and labels is not None and labels.min() >= 0:
+            finalists = [
+                _one_run(data, known.labelled, replace(settings.faithful(), n_plain=_N_PLAIN_LABELLED), progress)
+            ]
         else:
             generators = generator.spawn(n_starts if n_components > 1 else 1)
             finalists = search(Z, n_components, sample_weight, data, settings, generators, progress)
-    return _solution(merged(finalists, data.total_weight))
+    return solution_of(merged(finalists, data.total_weight), known.prior)
 
 
-def _open(Z: Floats, weights: Floats | None, n_threads: int | None) -> AbstractContextManager[Source]:
-    if np.isnan(Z).any():
-        return IncompletePass.over(Z, weights, n_threads)
-    return Pass.over(pack(Z, weights), n_threads)
+@contextmanager
+def _open(
+    Z: Floats | StandardRows, n_components: int, weights: Floats | None, labels: Labels | None, n_threads: int | None
+) -> Iterator[Source]:
+    """Open the pass over the rows; labelled ones, which are complete, enter with their moments."""
+    if labels is not None:
+        has_label = labels >= 0
+        labelled = moments_of_labels(
+            Z[has_label], labels[has_label], n_components, None if weights is None else weights[has_label]
+        )
+        Z, weights = Z[~has_label], None if weights is None else weights[~has_label]
+    opened = (
+        IncompletePass.over(np.asarray(Z), weights, n_threads)
+        if has_missing(Z)
+        else Pass.over(pack(Z, weights), n_threads)
+    )
+    with opened as data:
+        yield data if labels is None else LabelledPass(data, labelled)
+
+
+def _one_run(data: Source, moments: Moments, settings: Settings, progress: Progress | None) -> Candidate:
+    """Run EM from moments; a mixture is brought to the structure by one M step."""
+    parameters = pure_or_shrunk(moments, settings.structure, settings.prior, settings.knowledge)
+    return Candidate(run_em(data, parameters, settings, progress))
+
+
+type _Start = Mixture | NDArray[np.integer] | Floats | None
 
 
 def _without_zero_weights(
-    Z: Floats, weights: Floats | None, start: Mixture | NDArray[np.integer] | Floats | None
-) -> tuple[Floats, Floats | None, Mixture | NDArray[np.integer] | Floats | None]:
+    Z: Floats | StandardRows, weights: Floats | None, start: _Start, labels: Labels | None
+) -> tuple[Floats | StandardRows, Floats | None, _Start, Labels | None]:
     if weights is None or np.all(weights > 0.0):
-        return Z, weights, start
+        return Z, weights, start, labels
     keep = weights > 0.0
     if start is not None and not isinstance(start, Mixture) and len(start) == len(Z):
         start = start[keep]
-    return Z[keep], weights[keep], start
+    return Z[keep], weights[keep], start, None if labels is None else labels[keep]
 
 
-def _is_collinear(total: Moments) -> bool:
-    """Whether a column is constant or, to rounding, a linear combination of others."""
-    covariance = total.scatters[0] / total.counts[0]
-    variances = np.diagonal(covariance)
-    if not np.all(variances > 0.0):
-        return True
-    sds = np.sqrt(variances)
-    return bool(np.linalg.eigvalsh(covariance / np.outer(sds, sds))[0] < _COLLINEAR)
+def refuse_collinear(total: Moments, n_rows: int, structure: CovarianceStructure, features: Sequence[str]) -> None:
+    """Refuse columns of which some are constant or, to rounding, linear combinations of others."""
+    columns = collinear_columns(total)
+    if not columns:
+        return
+    d = total.means.shape[1]
+    remedy = "choose a diagonal structure, or set reg_covar=1e-3 or prior='default'"
+    if n_rows <= d:
+        raise FitError(f"{n_rows} rows of {d} columns determine no {structure} covariance, which takes more rows than "
+                       f"columns; use fewer columns, {remedy}")  # fmt: skip
+    names = features or default_features(d)
+    named = ", ".join(repr(names[j]) for j in columns[:_MAX_NAMED]) + (", ..." if len(columns) > _MAX_NAMED else "")
+    raise FitError(
+        "no start has positive definite covariances: the columns "
+        f"{named} are constant or linear combinations of others; drop one of them, {remedy}"
+    )
 
 
 # ---------------------------------------------------------------- a start that is given
 
 
-def _given_start(
-    Z: Floats,
+def _given_moments(
+    Z: Floats | StandardRows,
     n_components: int,
     weights: Floats | None,
     start: Mixture | NDArray[np.integer] | Floats,
     data: Source,
-    settings: Settings,
-) -> Parameters:
-    """Return the parameters of a given start; a mixture is brought to the structure by one EM step."""
-    moments = _given_moments(Z, n_components, weights, start, data)
-    return pure_or_shrunk(moments, settings.structure, settings.prior)
-
-
-def _given_moments(
-    Z: Floats, n_components: int, weights: Floats | None, start: Mixture | NDArray[np.integer] | Floats, data: Source
 ) -> Moments:
     if isinstance(start, Mixture):
         if (start.n_components, start.n_features, start.batch_shape) != (n_components, Z.shape[1], ()):
@@ -225,18 +288,19 @@ def _given_moments(
             raise ArgumentError(
                 f"start has labels from {values.min()} to {values.max()}; expected 0 to {n_components - 1}"
             )
-        return moments_of_labels(Z, values.astype(np.intp), n_components, weights)
+        return moments_of_labels(np.asarray(Z), values.astype(np.intp), n_components, weights)
     if values.shape == (len(Z), n_components):
         if not np.all(np.isfinite(values)) or values.min() < 0.0 or not np.allclose(values.sum(axis=1), 1.0):
             raise ArgumentError("start has rows that are not responsibilities: non-negative numbers that sum to one")
-        return moments_of_responsibilities(Z, values.astype(np.float64), weights)
+        return moments_of_responsibilities(np.asarray(Z), values.astype(np.float64), weights)
     raise ArgumentError(
         f"start has shape {values.shape} and type {values.dtype}; expected a Mixture, integer labels of shape "
         f"({len(Z)},), or responsibilities of shape ({len(Z)}, {n_components})"
     )
 
 
-def _solution(candidates: list[Candidate]) -> EMSolution:
+def solution_of(candidates: list[Candidate], prior: PriorTerms | None) -> EMSolution:
+    """Return the best of the candidates as the solution, and all of them as its optima."""
     optima = tuple(
         Optimum(one.run.parameters.to_mixture(), one.run.log_likelihood, one.times_reached, bool(one.run.degenerate))
         for one in candidates
@@ -251,4 +315,6 @@ def _solution(candidates: list[Candidate]) -> EMSolution:
         last_gain=best.remaining_gain,
         optima=optima,
         degenerate_components=best.degenerate,
+        objectives=np.array(best.objectives),
+        prior=prior,
     )

@@ -3,18 +3,26 @@
 A block holds one feature after the other, contiguous in memory and aligned to a cache line. The last block is padded
 with rows of weight zero. Rows that the user weighted with zero are not packed at all: so they have no effect, to the
 last bit.
+
+Beside what the user gave there is one float64 copy, the packed one: rows in the user's units are standardised block by
+block on the way (`StandardRows`), never as a whole.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Rows", "pack"]
+from bayesgmm.data import Scaling
+
+__all__ = ["Rows", "StandardRows", "has_missing", "pack"]
 
 Floats = NDArray[np.float64]
 
 _CACHE_LINE = 64
+#: Rows that are looked at together where a whole table would cost a temporary copy.
+_ROWS_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True)
@@ -48,14 +56,70 @@ class Rows:
         """Number of blocks."""
         return int(self.blocks.shape[0])
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that they take, in bytes."""
+        return int(self.blocks.nbytes + self.weights.nbytes)
 
-def pack(Z: Floats, sample_weight: Floats | None = None) -> Rows:
+
+@dataclass(frozen=True, eq=False)
+class StandardRows:
+    """Rows in the user's units that are standardised where they are looked at, as ``Z[i:j]``.
+
+    It takes the place of an array Z where only parts of Z are needed at a time; `numpy.asarray` gives the whole.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, D)
+        The rows, user's units, of any real type.
+    scaling : Scaling
+        The change of units.
+    """
+
+    values: NDArray[Any]
+    scaling: Scaling
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of rows and columns."""
+        return self.values.shape[0], self.values.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: Any) -> Floats:
+        return self.scaling.standardize(self.values[rows])
+
+    def __array__(self, dtype: Any = None, *, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("standardised rows are computed, so they are always a copy")
+        return self[:].astype(dtype or np.float64, copy=False)
+
+
+def has_missing(Z: Floats | StandardRows) -> bool:
+    """Return whether a value is NaN, looking at some rows at a time.
+
+    Parameters
+    ----------
+    Z : ndarray or StandardRows, shape (n, D)
+        Rows.
+
+    Returns
+    -------
+    bool
+        True where at least one value is missing.
+    """
+    values = Z.values if isinstance(Z, StandardRows) else Z
+    return any(np.isnan(values[i : i + _ROWS_AT_ONCE]).any() for i in range(0, len(values), _ROWS_AT_ONCE))
+
+
+def pack(Z: Floats | StandardRows, sample_weight: Floats | None = None) -> Rows:
     """Pack rows into blocks.
 
     Parameters
     ----------
-    Z : ndarray, shape (n, D)
-        Rows; converted to float64 block by block, so that float32 input is never copied as a whole.
+    Z : ndarray or StandardRows, shape (n, D)
+        Rows; converted to float64, and standardised, block by block, so that they are never copied as a whole.
     sample_weight : ndarray, shape (n,), optional
         Non-negative weights; rows of weight zero are left out.
 
@@ -64,20 +128,43 @@ def pack(Z: Floats, sample_weight: Floats | None = None) -> Rows:
     Rows
         The packed rows; memory is that of `Z` in float64.
     """
-    if sample_weight is not None and not np.all(sample_weight > 0.0):
-        keep = sample_weight > 0.0
-        Z, sample_weight = Z[keep], sample_weight[keep]
+    values, scaling = (Z.values, Z.scaling) if isinstance(Z, StandardRows) else (Z, None)
     n, d = Z.shape
+    chosen = None
+    if sample_weight is not None and not np.all(sample_weight > 0.0):
+        chosen = np.flatnonzero(sample_weight > 0.0)
+        n, sample_weight = len(chosen), sample_weight[chosen]
     size = _block_size(n, d)
     n_blocks = max(1, -(-n // size))
     blocks = _aligned_empty((n_blocks, d, size))
-    for block in range(n_blocks):
-        part = Z[block * size : (block + 1) * size]
-        blocks[block, :, : len(part)] = part.T
+    at_once = max(1, _ROWS_AT_ONCE // size)
+    for first in range(0, n_blocks, at_once):
+        rows = slice(first * size, min((first + at_once) * size, n))
+        part = values[rows] if chosen is None else values[chosen[rows]]
+        _fill(blocks[first : first + at_once], part, scaling)
     blocks[-1, :, n - (n_blocks - 1) * size :] = 0.0
     weights = _padded_weights(sample_weight, n, n_blocks, size)
     total = float(n) if sample_weight is None else float(np.sum(sample_weight))
     return Rows(blocks, weights, n, total)
+
+
+def _fill(blocks: Floats, part: NDArray[Any], scaling: Scaling | None) -> None:
+    """Write rows to blocks, all whole blocks by one call: a call for each costs as much as the kernel."""
+    _, d, size = blocks.shape
+    whole = len(part) // size
+    rest = part[whole * size :]
+    _write(blocks[:whole], part[: whole * size].reshape(whole, size, d).transpose(0, 2, 1), scaling)
+    if len(rest):
+        _write(blocks[whole, :, : len(rest)], rest.T, scaling)
+
+
+def _write(out: Floats, columns: NDArray[Any], scaling: Scaling | None) -> None:
+    """Write columns (..., D, rows), standardised by the very operations of `Scaling.standardize`."""
+    if scaling is None:
+        out[...] = columns
+    else:
+        np.subtract(columns, scaling.shift[:, None], out=out)
+        np.divide(out, scaling.scale[:, None], out=out)
 
 
 def _block_size(n: int, d: int) -> int:

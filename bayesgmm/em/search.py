@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from bayesgmm.em.loop import Progress, Run, Settings, run_em
 from bayesgmm.em.moves import split_and_merge
-from bayesgmm.em.rows import pack
+from bayesgmm.em.rows import StandardRows, pack
 from bayesgmm.em.starts import (
     SINGULAR_START,
     fixed_labels,
@@ -71,7 +71,7 @@ class Candidate:
 
 
 def search(
-    Z: Floats,
+    Z: Floats | StandardRows,
     n_components: int,
     weights: Floats | None,
     data: Source,
@@ -83,7 +83,7 @@ def search(
 
     Parameters
     ----------
-    Z : ndarray, shape (n, D)
+    Z : ndarray or StandardRows, shape (n, D)
         Rows, standardised units.
     n_components : int
         Number of components, K.
@@ -114,10 +114,13 @@ def search(
         random_labels(rows, n_components, row_weights, number, generator)
         for number, generator in enumerate(generators[len(fixed) :])
     ]
+    told = settings.knowledge
     ours, starts = (
-        [moments_of_labels(rows, labels, n_components, row_weights) for labels in partitions]
+        [told.arranged(moments_of_labels(rows, labels, n_components, row_weights)) for labels in partitions]
         for partitions in (fixed, drawn)
     )
+    from_labels = told.labelled_start(scout.total)
+    ours += [] if from_labels is None else [from_labels]
     careful = replace(settings, prior=_scouting_prior(settings.prior, scout.total, n_components))
     final = replace(settings, n_plain=_N_PLAIN_CONTINUED)
     audition = replace(settings, max_iter=min(_SHORT_RUN, settings.max_iter))
@@ -144,7 +147,9 @@ def _faithful_runs(data: Source, starts: list[Moments], settings: Settings) -> l
     """Run starts that need no luck to where plain EM leads from them."""
     faithful = replace(settings.faithful(), max_iter=min(_FAITHFUL_RUN, settings.max_iter))
     return [
-        Candidate(run_em(data, pure_or_shrunk(moments, settings.structure, settings.prior), faithful))
+        Candidate(
+            run_em(data, pure_or_shrunk(moments, settings.structure, settings.prior, settings.knowledge), faithful)
+        )
         for moments in starts
     ]
 
@@ -179,7 +184,7 @@ def _longer(settings: Settings) -> Settings:
 
 
 def _scout(
-    Z: Floats,
+    Z: Floats | StandardRows,
     n_components: int,
     weights: Floats | None,
     data: Source,
@@ -191,7 +196,7 @@ def _scout(
     n_parameters = settings.structure.n_parameters(n_components, Z.shape[1])
     size = max(_SAMPLE_ROWS, _SAMPLE_ROWS_PER_PARAMETER * n_parameters)
     if n <= 2 * size:
-        return Z, weights, data
+        return np.asarray(Z), weights, data
     chosen = np.sort(rng.choice(n, size=size, replace=False))
     rows, row_weights = Z[chosen], None if weights is None else weights[chosen]
     return rows, row_weights, data.on(pack(rows, row_weights))
@@ -203,7 +208,9 @@ def _short_runs(data: Source, starts: list[Moments], settings: Settings) -> list
     candidates = []
     for moments in starts:
         try:
-            parameters = start_from(moments, settings.structure, prior=settings.prior, shrunk=True)
+            parameters = start_from(
+                moments, settings.structure, prior=settings.prior, shrunk=True, knowledge=settings.knowledge
+            )
             candidates.append(Candidate(run_em(data, parameters, short)))
         except np.linalg.LinAlgError:
             continue
@@ -225,7 +232,8 @@ def _with_moves(
         best = min(candidates, key=lambda one: one.rank)
         if best.run.degenerate:
             break
-        starts = split_and_merge(Z, weights, best.run.parameters.to_mixture(), n_proposals, generators[0])
+        proposals = split_and_merge(Z, weights, best.run.parameters.to_mixture(), n_proposals, generators[0])
+        starts = [settings.knowledge.arranged(moments) for moments in proposals]
         moved, _ = _round(data, _short_runs(data, starts, settings), n_kept, _longer(settings))
         candidates = [*candidates, *moved]
         if not any(one.run.objective > best.run.objective + _LEAST_GAIN for one in moved if not one.run.degenerate):

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtri
 
 from bayesgmm.em.bootstrap import RESAMPLING, Replicates, replicate
-from bayesgmm.em.information import Information, information
-from bayesgmm.em.tangent import jacobian, tangent_space
+from bayesgmm.em.curvature import curvature_of, free_covariance
+from bayesgmm.em.remembered import fixed_of
+from bayesgmm.em.tangent import jacobian
 from bayesgmm.errors import ArgumentError, ConvergenceWarning, DegenerateFitWarning, FitError, LabelWarning
 from bayesgmm.fit import MixtureFit
 from bayesgmm.mixture import Mixture
@@ -28,18 +29,15 @@ from bayesgmm.posterior.parameters import Parameter, list_parameters, parameter_
 from bayesgmm.posterior.relabel import DOUBTFUL_SHARE
 from bayesgmm.seeding import recorded_seed
 
-__all__ = ["StandardErrors", "standard_errors"]
+__all__ = ["ANALYTIC", "StandardErrors", "check_request", "standard_errors"]
 
 Floats = NDArray[np.float64]
 
-_ANALYTIC = ("information", "sandwich", "empirical")
-_METHODS = (*_ANALYTIC, *RESAMPLING, "jackknife")
+#: The methods that need derivatives, and no resampling.
+ANALYTIC = ("information", "sandwich", "empirical")
+_METHODS = (*ANALYTIC, *RESAMPLING, "jackknife")
 # Replicates that leave a percentile at every hundredth exact: (999 + 1) / 100 is whole (Davison & Hinkley 1997).
 _N_BOOT = 999
-# Below this fraction of the complete-data information nothing is known of a direction.
-_SINGULAR = 1e-8
-# Distance from the maximum, in standard errors, beyond which standard errors are not what they say.
-_FAR = 0.1
 _MANY_FAILED = 0.05
 
 
@@ -158,7 +156,9 @@ def standard_errors(
     Formulas: math.md, 9.2 to 9.8. Row weights are frequencies: a row of weight two counts as two rows. Intervals from
     derivatives and from the jackknife are symmetric on the scale that is natural for a parameter (logit of a weight,
     logarithm of a variance, inverse hyperbolic sine of a correlation); those of a bootstrap are percentiles. Where
-    `reg_covar` was used, its penalty belongs to the information, and replicates are fitted with it.
+    `reg_covar` was used, its penalty belongs to the information, and replicates are fitted with it. So it is with what
+    else a fit was told (math.md, 3.8 and 3.10 to 3.12): labels count as known, fixed parameters have no line in the
+    table, a prior adds its curvature. A fit at the bound on its eigenvalues has no information; take a bootstrap.
 
     References
     ----------
@@ -172,8 +172,8 @@ def standard_errors(
     >>> standard_errors(fit).table.loc["means[0, waiting]"].round(2).to_dict()
     {'estimate': 79.97, 'se': 0.46, 'lower': 79.07, 'upper': 80.86}
     """
-    _check(fit, method, n_boot, prob, n_starts)
-    if method in _ANALYTIC:
+    check_request(fit, method, prob=prob, n_boot=n_boot, n_starts=n_starts)
+    if method in ANALYTIC:
         return _from_derivatives(fit, method, prob)
     number = recorded_seed(seed)
     count = n_boot if n_boot is not None or method == "jackknife" else _N_BOOT
@@ -182,7 +182,10 @@ def standard_errors(
     return _from_replicates(fit, found, method, prob, number)
 
 
-def _check(fit: MixtureFit, method: str, n_boot: int | None, prob: float, n_starts: int) -> None:
+def check_request(
+    fit: MixtureFit, method: str, *, prob: float, n_boot: int | None = None, n_starts: int = 0
+) -> None:  # fmt: skip
+    """Refuse what is no EM estimate, is not at a maximum, or is asked for in a way that does not exist."""
     if method not in _METHODS:
         raise ArgumentError(f"method={method!r} is not known; use one of {', '.join(map(repr, _METHODS))}")
     if fit.has_draws or fit.method != "em":
@@ -214,12 +217,12 @@ def _check(fit: MixtureFit, method: str, n_boot: int | None, prob: float, n_star
 
 
 def _from_derivatives(fit: MixtureFit, method: str, prob: float) -> StandardErrors:
-    prepared, reg_covar = fit.prepared, fit.info.settings.get("reg_covar", 0.0)
-    space = tangent_space(fit.scaling.mixture_to_standard(fit.mixture), fit.structure)
-    known = information(space, fit.scaling.standardize(prepared.values), prepared.sample_weight, reg_covar=reg_covar)
-    free, eigenvalues = _free_covariance(known, method)
-    parameters = list_parameters(fit.structure, fit.n_components, fit.features)
-    by_free = jacobian(space, parameters) * _units(parameters, fit.features, fit.scaling.scale)[:, None]
+    at = curvature_of(fit)
+    free, eigenvalues = free_covariance(at.known, method)
+    parameters = _free_parameters(fit)
+    by_free = (jacobian(at.space, parameters) * _units(parameters, fit.features, fit.scaling.scale)[:, None])[
+        :, at.free
+    ]
     covariance = by_free @ free @ by_free.T
     return StandardErrors(
         table=_table(fit.mixture, parameters, covariance, prob),
@@ -231,37 +234,11 @@ def _from_derivatives(fit: MixtureFit, method: str, prob: float) -> StandardErro
     )
 
 
-def _free_covariance(known: Information, method: str) -> tuple[Floats, Floats]:
-    """Return the covariance of the free coordinates, and the eigenvalues of the information that was inverted for it.
-
-    Coordinates change first to those that make the complete information the identity: so "small" has a meaning.
-    """
-    try:
-        whitening = np.linalg.inv(np.linalg.cholesky(known.complete))
-    except np.linalg.LinAlgError:
-        raise FitError(_NOT_A_MAXIMUM.format("even with known labels it is indefinite")) from None
-    inverted = known.scores if method == "empirical" else known.observed
-    eigenvalues, axes = np.linalg.eigh(whitening @ inverted @ whitening.T)
-    if not eigenvalues[0] > _SINGULAR:
-        reason = f"its smallest eigenvalue is {eigenvalues[0]:.2g} of that with known labels"
-        raise FitError((_TOO_FEW_ROWS if method == "empirical" else _NOT_A_MAXIMUM).format(reason))
-    half = whitening.T @ (axes / np.sqrt(eigenvalues))
-    if method == "empirical":
-        return half @ half.T, eigenvalues
-    _warn_of_distance(float(np.linalg.norm(half.T @ known.gradient)))
-    if method == "information":
-        return half @ half.T, eigenvalues
-    return half @ (half.T @ known.scores @ half) @ half.T, eigenvalues
-
-
-_NOT_A_MAXIMUM = (
-    "the information is not positive definite ({}): the fit is not at a maximum of the likelihood, or the rows do not "
-    "determine its parameters; raise max_iter, use fewer components or a simpler structure, or take method='bootstrap'"
-)
-_TOO_FEW_ROWS = (
-    "the outer products of the scores are singular ({}): there are too few rows for so many parameters; take "
-    "method='information'"
-)
+def _free_parameters(fit: MixtureFit) -> list[Parameter]:
+    """Return the named parameters that were not fixed."""
+    fixed = fixed_of(fit).names
+    named = list_parameters(fit.structure, fit.n_components, fit.features)
+    return [parameter for parameter in named if parameter.group not in fixed]
 
 
 def _units(parameters: Sequence[Parameter], features: tuple[str, ...], scale: Floats) -> Floats:
@@ -270,22 +247,13 @@ def _units(parameters: Sequence[Parameter], features: tuple[str, ...], scale: Fl
     return np.array([np.prod([factors[name] for name in parameter.features]) for parameter in parameters])
 
 
-def _warn_of_distance(distance: float) -> None:
-    if distance > _FAR:
-        warnings.warn(
-            f"the fit is {distance:.2g} standard errors away from the maximum of the likelihood; continue it with "
-            "fit_em(..., start=fit)",
-            ConvergenceWarning,
-            stacklevel=6,
-        )
-
-
 # ---------------------------------------------------------------- from replicates
 
 
 def _from_replicates(fit: MixtureFit, found: Replicates, method: str, prob: float, seed: int) -> StandardErrors:
-    parameters = list_parameters(fit.structure, fit.n_components, fit.features)
-    _, values = parameter_draws(found.mixture, fit.structure)
+    parameters = _free_parameters(fit)
+    names, values = parameter_draws(found.mixture, fit.structure)
+    values = values[:, [names.index(parameter.name) for parameter in parameters]]
     offsets = values - np.average(values, axis=0, weights=found.counts)
     squares = (found.counts * offsets.T) @ offsets
     n = found.counts.sum()

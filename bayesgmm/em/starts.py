@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.cluster.vq import vq
 
+from bayesgmm.em.knowledge import NOTHING, Knowledge
 from bayesgmm.em.m_step import m_step
 from bayesgmm.em.statistics import Moments, Parameters
 from bayesgmm.errors import FitError
@@ -210,7 +211,14 @@ def moments_of_responsibilities(Z: Floats, responsibilities: Floats, weights: Fl
     return Moments(np.nan, counts, means, scatters)
 
 
-def start_from(moments: Moments, structure: CovarianceStructure, *, prior: Floats | None, shrunk: bool) -> Parameters:
+def start_from(
+    moments: Moments,
+    structure: CovarianceStructure,
+    *,
+    prior: Floats | None,
+    shrunk: bool,
+    knowledge: Knowledge = NOTHING,
+) -> Parameters:
     """Return the parameters that a partition starts EM with.
 
     Parameters
@@ -224,6 +232,8 @@ def start_from(moments: Moments, structure: CovarianceStructure, *, prior: Float
     shrunk : bool
         Whether every scatter borrows d + 1 rows' worth of the pooled one, and every group counts one row more, so that
         no start is singular only because a group is small.
+    knowledge : Knowledge, optional
+        See `m_step`.
 
     Returns
     -------
@@ -237,10 +247,12 @@ def start_from(moments: Moments, structure: CovarianceStructure, *, prior: Float
     """
     if shrunk:
         moments = _shrunk(moments)
-    return m_step(moments, structure, prior=prior)
+    return m_step(moments, structure, prior=prior, knowledge=knowledge)
 
 
-def pure_or_shrunk(moments: Moments, structure: CovarianceStructure, prior: Floats | None) -> Parameters:
+def pure_or_shrunk(
+    moments: Moments, structure: CovarianceStructure, prior: Floats | None, knowledge: Knowledge = NOTHING
+) -> Parameters:
     """Return the parameters of a partition as it is, or shrunk where a group is too small for that.
 
     Parameters
@@ -250,6 +262,8 @@ def pure_or_shrunk(moments: Moments, structure: CovarianceStructure, prior: Floa
     structure : CovarianceStructure
         The structure, reduced to the dimension of the data.
     prior : ndarray, shape (D, D), optional
+        See `m_step`.
+    knowledge : Knowledge, optional
         See `m_step`.
 
     Returns
@@ -264,7 +278,7 @@ def pure_or_shrunk(moments: Moments, structure: CovarianceStructure, prior: Floa
     """
     for shrunk in (False, True):
         try:
-            parameters = start_from(moments, structure, prior=prior, shrunk=shrunk)
+            parameters = start_from(moments, structure, prior=prior, shrunk=shrunk, knowledge=knowledge)
             np.linalg.cholesky(parameters.covariances)
         except np.linalg.LinAlgError:
             continue

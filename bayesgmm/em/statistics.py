@@ -6,6 +6,7 @@ threads.
 """
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +22,18 @@ from bayesgmm.kernels import em as kernels
 from bayesgmm.mixture import Mixture
 from bayesgmm.structure import CovarianceStructure
 
-__all__ = ["Moments", "Parameters", "Pass", "Source", "Sums", "kind_of", "reduced_scatters"]
+__all__ = [
+    "Moments",
+    "Parameters",
+    "Pass",
+    "Source",
+    "Sums",
+    "SumsSource",
+    "available_cores",
+    "kind_of",
+    "reduced_scatters",
+    "sums_of",
+]
 
 Floats = NDArray[np.float64]
 
@@ -53,6 +65,12 @@ class Sums(NamedTuple):
     s0: Floats
     s1: Floats
     s2: Floats
+
+    def plus(self, other: "Sums") -> "Sums":
+        """Return the sums over these rows and others, around the same means."""
+        return Sums(
+            self.log_likelihood + other.log_likelihood, self.s0 + other.s0, self.s1 + other.s1, self.s2 + other.s2
+        )
 
 
 @dataclass(frozen=True)
@@ -115,45 +133,20 @@ def reduced_scatters(scatters: Floats, kind: int) -> Floats:
     return variances if kind == kernels.DIAGONAL else variances.sum(axis=1, keepdims=True)
 
 
-class Pass:
-    """A pass over packed rows: parameters in, moments out.
+class SumsSource(ABC):
+    """A source that turns the kernel's sums over complete rows into moments; where the rows are is up to `sums`."""
 
-    Parameters
-    ----------
-    rows : Rows
-        The packed data.
-    pool : ThreadPoolExecutor or None
-        Where the chunks run; None runs them here, one after the other.
-    n_threads : int
-        Number of tasks that the chunks are dealt to.
-    """
-
-    def __init__(self, rows: Rows, pool: ThreadPoolExecutor | None = None, n_threads: int = 1) -> None:
-        self.rows = rows
-        self._pool = pool
-        self._n_threads = n_threads
-        self._bounds = _chunk_bounds(rows)
-        self.total = self._total_moments()
-
-    @classmethod
-    @contextmanager
-    def over(cls, rows: Rows, n_threads: int | None = None) -> Iterator["Pass"]:
-        """Open a pass with its own threads, and close them at the end."""
-        count = n_threads or _available_cores()
-        if count == 1:
-            yield cls(rows)
-            return
-        with ThreadPoolExecutor(count) as pool:
-            yield cls(rows, pool, count)
+    #: Moments of all rows together, as those of one component with a full scatter.
+    total: Moments
 
     @property
+    @abstractmethod
     def total_weight(self) -> float:
         """Sum of the row weights."""
-        return self.rows.total_weight
 
-    def on(self, rows: Rows) -> "Pass":
-        """Return a pass over other rows that shares the threads."""
-        return Pass(rows, self._pool, self._n_threads)
+    @abstractmethod
+    def sums(self, kind: int, means: Floats, factors: Floats, constants: Floats) -> Sums:
+        """Add up the kernel's sums over all rows, in a fixed order; see `kernels.em.em_pass`."""
 
     def moments(self, parameters: Parameters, kind: int) -> Moments:
         """Compute log-likelihood and moments.
@@ -183,15 +176,81 @@ class Pass:
         shifts = sums.s1 / counts[:, None]
         return Moments(sums.log_likelihood, counts, parameters.means + shifts, _scatters(kind, sums, shifts))
 
+    def _tied_moments(self, parameters: Parameters) -> Moments:
+        """Return the moments with the pooled scatter: total minus between, where that keeps enough digits."""
+        if not self._is_tiny(parameters.covariances[0]):
+            means, factors, constants, chol = _kernel_inputs(parameters, kernels.TIED)
+            sums = self.sums(kernels.TIED, means, factors, constants)
+            counts = np.maximum(sums.s0, _TINY)
+            means = parameters.means + (sums.s1 / counts[:, None]) @ chol.T
+            from_centre = means - self.total.means[0]
+            pooled = self.total.scatters[0] - (counts * from_centre.T) @ from_centre
+            if not self._is_tiny(pooled / self.total.counts[0]):
+                return Moments(sums.log_likelihood, counts, means, pooled[None])
+        full = self.moments(parameters, kernels.FULL)
+        return replace(full, scatters=reduced_scatters(full.scatters, kernels.TIED))
+
+    def _is_tiny(self, covariance: Floats) -> bool:
+        """Whether a covariance, in some direction, is so much smaller than the total that a difference loses it."""
+        white = self._total_whitening @ covariance @ self._total_whitening.T
+        return not np.linalg.eigvalsh(white)[0] > _TIED_CANCELLATION
+
+    @cached_property
+    def _total_whitening(self) -> Floats:
+        """Inverse Cholesky factor of the total covariance; zeros, which make everything tiny, where it is singular."""
+        covariance = self.total.scatters[0] / self.total.counts[0]
+        try:
+            return np.linalg.inv(np.linalg.cholesky(covariance))
+        except np.linalg.LinAlgError:
+            return np.zeros_like(covariance)
+
+
+class Pass(SumsSource):
+    """A pass over packed rows: parameters in, moments out.
+
+    Parameters
+    ----------
+    rows : Rows
+        The packed data.
+    pool : ThreadPoolExecutor or None
+        Where the chunks run; None runs them here, one after the other.
+    n_threads : int
+        Number of tasks that the chunks are dealt to.
+    """
+
+    def __init__(self, rows: Rows, pool: ThreadPoolExecutor | None = None, n_threads: int = 1) -> None:
+        self.rows = rows
+        self._pool = pool
+        self._n_threads = n_threads
+        self._bounds = _chunk_bounds(rows)
+        d = rows.n_features
+        self.total = self.moments(Parameters(np.ones(1), np.zeros((1, d)), np.eye(d)[None]), kernels.FULL)
+
+    @classmethod
+    @contextmanager
+    def over(cls, rows: Rows, n_threads: int | None = None) -> Iterator["Pass"]:
+        """Open a pass with its own threads, and close them at the end."""
+        count = n_threads or available_cores()
+        if count == 1:
+            yield cls(rows)
+            return
+        with ThreadPoolExecutor(count) as pool:
+            yield cls(rows, pool, count)
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the row weights."""
+        return self.rows.total_weight
+
+    def on(self, rows: Rows) -> "Pass":
+        """Return a pass over other rows that shares the threads."""
+        return Pass(rows, self._pool, self._n_threads)
+
     def sums(self, kind: int, means: Floats, factors: Floats, constants: Floats) -> Sums:
         """Add up the kernel's sums over all rows, in a fixed order."""
         k, d = means.shape
         n_chunks = len(self._bounds) - 1
-        shape = {kernels.FULL: (k, d, d), kernels.DIAGONAL: (k, 1, d), kernels.SPHERICAL: (k, 1, 1)}.get(
-            kind, (1, 0, 0)
-        )
-        log_likelihoods = np.zeros((n_chunks, 1))
-        s0, s1, s2 = np.zeros((n_chunks, k)), np.zeros((n_chunks, k, d)), np.zeros((n_chunks, *shape))
+        log_likelihoods, s0, s1, s2 = _empty_sums(kind, n_chunks, k, d)
         blocks, weights, bounds = self.rows.blocks, self.rows.weights, self._bounds
 
         def run(chunk: int) -> None:
@@ -249,42 +308,38 @@ class Pass:
         else:
             list(self._pool.map(run, range(n_chunks)))
 
-    def _total_moments(self) -> Moments:
-        """Return the moments of all rows together, as those of one component."""
-        d = self.rows.n_features
-        standard = Parameters(np.ones(1), np.zeros((1, d)), np.eye(d)[None])
-        return self.moments(standard, kernels.FULL)
 
-    def _tied_moments(self, parameters: Parameters) -> Moments:
-        """Return the moments with the pooled scatter: total minus between, where that keeps enough digits."""
-        if not self._is_tiny(parameters.covariances[0]):
-            means, factors, constants, chol = _kernel_inputs(parameters, kernels.TIED)
-            sums = self.sums(kernels.TIED, means, factors, constants)
-            counts = np.maximum(sums.s0, _TINY)
-            means = parameters.means + (sums.s1 / counts[:, None]) @ chol.T
-            from_centre = means - self.total.means[0]
-            pooled = self.total.scatters[0] - (counts * from_centre.T) @ from_centre
-            if not self._is_tiny(pooled / self.total.counts[0]):
-                return Moments(sums.log_likelihood, counts, means, pooled[None])
-        full = self.moments(parameters, kernels.FULL)
-        return replace(full, scatters=reduced_scatters(full.scatters, kernels.TIED))
+def sums_of(rows: Rows, kind: int, means: Floats, factors: Floats, constants: Floats) -> Sums:
+    """Compute the kernel's sums over packed rows, here and now.
 
-    def _is_tiny(self, covariance: Floats) -> bool:
-        """Whether a covariance, in some direction, is so much smaller than the total that a difference loses it."""
-        white = self._total_whitening @ covariance @ self._total_whitening.T
-        return not np.linalg.eigvalsh(white)[0] > _TIED_CANCELLATION
+    Parameters
+    ----------
+    rows : Rows
+        The packed rows.
+    kind : int
+        Kind of covariance.
+    means, factors, constants : ndarray
+        What the kernel takes; see `kernels.em.em_pass`.
 
-    @cached_property
-    def _total_whitening(self) -> Floats:
-        """Inverse Cholesky factor of the total covariance; zeros, which make everything tiny, where it is singular."""
-        covariance = self.total.scatters[0] / self.total.counts[0]
-        try:
-            return np.linalg.inv(np.linalg.cholesky(covariance))
-        except np.linalg.LinAlgError:
-            return np.zeros_like(covariance)
+    Returns
+    -------
+    Sums
+        Of these rows.
+    """
+    log_likelihood, s0, s1, s2 = (found[0] for found in _empty_sums(kind, 1, *means.shape))
+    kernels.em_pass(
+        kind, rows.blocks, rows.weights, 0, rows.n_blocks, means, factors, constants, log_likelihood, s0, s1, s2
+    )
+    return Sums(float(log_likelihood[0]), s0, s1, s2)
 
 
-def _available_cores() -> int:
+def _empty_sums(kind: int, n: int, k: int, d: int) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return zeros for the log-likelihoods and sums of n chunks."""
+    layouts = {kernels.FULL: (k, d, d), kernels.DIAGONAL: (k, 1, d), kernels.SPHERICAL: (k, 1, 1)}
+    return np.zeros((n, 1)), np.zeros((n, k)), np.zeros((n, k, d)), np.zeros((n, *layouts.get(kind, (1, 0, 0))))
+
+
+def available_cores() -> int:
     """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
