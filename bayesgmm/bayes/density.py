@@ -18,6 +18,7 @@ import numpy as np
 import pymc as pm
 from numpy.typing import NDArray
 from pymc.initial_point import make_initial_point_fn
+from pymc.model.transform.conditioning import remove_value_transforms
 from pymc.pytensorf import compile as compile_function
 from pymc.pytensorf import join_nonshared_inputs
 from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS
@@ -25,9 +26,12 @@ from pytensor.link.numba.dispatch.basic import numba_njit
 
 from bayesgmm.errors import FitError
 
-__all__ = ["UnconstrainedDensity", "unconstrained_density"]
+__all__ = ["UnconstrainedDensity", "log_prior", "unconstrained_density"]
 
 Floats = NDArray[np.float64]
+
+# The factor of the prior that forbids spikes, where it is a term of its own (`bayesgmm.bayes.factorised.add_guard`).
+_GUARD = "guard"
 
 
 @dataclass(frozen=True)
@@ -133,3 +137,42 @@ def _stateless(function: Any) -> Callable[..., Any]:
         return compiled(vector, *shared)
 
     return call
+
+
+def log_prior(model: pm.Model, posterior: Any) -> Any:
+    """Compute the log prior density of draws, variable by variable.
+
+    Parameters
+    ----------
+    model : pymc.Model
+        The model.
+    posterior : xarray.Dataset
+        Draws of the model's free variables, in the model's own units and numbering; dimensions chain, draw, ...
+
+    Returns
+    -------
+    xarray.Dataset
+        One entry (chain, draw) for each free variable, summed over its elements; and ``guard``, where the model has
+        that factor. It is the ``log_prior`` group that `arviz.psense` wants.
+
+    Notes
+    -----
+    math.md, 4.1 to 4.4 and 4.9, 4.10, without Jacobians: densities of the variables themselves.
+    """
+    import xarray as xr
+
+    plain = remove_value_transforms(model)
+    guards = [potential for potential in plain.potentials if potential.name == _GUARD]
+    names = [variable.name for variable in plain.free_RVs]
+    terms = plain.logp(vars=plain.free_RVs, jacobian=False, sum=False)
+    terms = [term.sum() for term in terms] + [term.sum() for term in plain.replace_rvs_by_values(guards)]
+    inputs = [plain.rvs_to_values[plain[name]] for name in names]
+    # A few cheap calls of simple graphs: to compile them would take longer than to run them.
+    function = compile_function(inputs, terms, mode="FAST_COMPILE", on_unused_input="ignore")
+    draws = [posterior[name].transpose("chain", "draw", ...).values for name in names]
+    shape = draws[0].shape[:2]
+    values = np.array([function(*(part[index] for part in draws)) for index in np.ndindex(*shape)], dtype=float)
+    values = values.reshape(*shape, len(terms))
+    labels = names + [potential.name for potential in guards]
+    coords = {name: posterior[name] for name in ("chain", "draw") if name in posterior.coords}
+    return xr.Dataset({name: (("chain", "draw"), values[..., j]) for j, name in enumerate(labels)}, coords=coords)

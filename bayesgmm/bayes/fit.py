@@ -1,11 +1,11 @@
 """`fit_bayes`: the posterior of a Gaussian mixture, from a user's table to a MixtureFit.
 
-Prepares the data, fits by EM first (the chains start there, and it gives the components their names), samples the PyMC
-model, converts the draws to the user's units, relabels them, and warns where the result cannot be trusted.
+Prepares the data, fits by EM first (the chains start there, and it gives the components their names), draws with one of
+the engines (samplers.py), converts the draws to the user's units, relabels them, and warns where the result cannot be
+trusted (diagnostics.py, modes.py).
 """
 
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
@@ -15,15 +15,18 @@ import pymc as pm
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from bayesgmm.bayes.model import MODELLED, build_model, start_values
-from bayesgmm.bayes.nuts import sample_nuts
+from bayesgmm.bayes.density import log_prior
+from bayesgmm.bayes.diagnostics import diagnose, warn
+from bayesgmm.bayes.gibbs import describe_mixing
+from bayesgmm.bayes.model import COORDINATES, build_model
+from bayesgmm.bayes.modes import chain_starts, describe_chains
 from bayesgmm.bayes.priors import Priors
+from bayesgmm.bayes.samplers import STARTS_BY_CHAIN, check_sampler, draw
 from bayesgmm.data import PreparedData, Scaling, prepare
 from bayesgmm.em.fit import fit_em
-from bayesgmm.errors import ArgumentError, LabelWarning, SamplingWarning
+from bayesgmm.errors import ArgumentError
 from bayesgmm.fit import FitInfo, MixtureFit, assemble
 from bayesgmm.mixture import Mixture
-from bayesgmm.posterior.parameters import parameter_draws
 from bayesgmm.posterior.relabel import Relabelling, relabel
 from bayesgmm.seeding import as_generator, recorded_seed
 from bayesgmm.structure import CovarianceStructure, as_structure
@@ -31,9 +34,9 @@ from bayesgmm.structure import CovarianceStructure, as_structure
 __all__ = ["fit_bayes"]
 
 _OWN_VARIABLES = ("weights", "means", "covariances")
-_BAD_R_HAT = 1.01
-#: Draws that tails and R-hat need (Vehtari et al. 2021: 100 effective draws for each of four chains).
-_FEW_DRAWS = 400
+_STARTS = ("optima", "em")
+# Above it a library below would end the process, not raise an error.
+_MOST_DRAWS = 10**8
 
 
 def fit_bayes(
@@ -49,6 +52,7 @@ def fit_bayes(
     em: MixtureFit | None = None,
     model: pm.Model | None = None,
     sampler: str | Callable[..., Any] = "nuts",
+    starts: str = "optima",
     sample_weight: ArrayLike | None = None,
     missing: str = "error",
     progress: bool = False,
@@ -63,7 +67,7 @@ def fit_bayes(
     n_components : int
         Number of components, K.
     structure : str or CovarianceStructure, default "full"
-        Covariance structure: "full", "tied", "diag", "spherical", "EEI" or "EII".
+        Covariance structure: "full", "tied", "diag", "spherical", or one of mclust's codes ("VVV", ...).
     priors : Priors, optional
         Default `Priors()`, scaled to the data.
     seed : int, Generator or RandomState, optional
@@ -75,12 +79,18 @@ def fit_bayes(
     model : pymc.Model, optional
         Made by `build_model` from the same data and changed as you like; it must keep variables named ``weights``,
         ``means`` and ``covariances``. Not together with `priors`.
-    sampler : {"nuts"} or callable, default "nuts"
-        "nuts": nutpie where every variable is continuous, PyMC's own NUTS otherwise. A callable is called as
+    sampler : {"nuts", "gibbs", "laplace", "smc", "advi"} or callable, default "nuts"
+        "nuts": nutpie where every variable is continuous, PyMC's own NUTS otherwise. "gibbs": blocked conjugate Gibbs
+        sampling; fast where components are well apart. "laplace": normal approximation at the mode, corrected by
+        importance sampling; no chains; refuses where it is wrong. "smc": sequential Monte Carlo, for several modes.
+        "advi": variational, an approximation and marked as one. A callable is called as
         ``sampler(model, draws=, tune=, chains=, random_seed=, **options)`` and returns a DataTree with a posterior.
+    starts : {"optima", "em"}, default "optima"
+        Where the chains of "nuts" start: at every distinct optimum of EM that carries at least 1 % of the posterior by
+        Laplace's approximation, or all at the best one.
     sample_weight : array_like, shape (n,), optional
         Non-negative weights of the rows: a power likelihood.
-    missing : {"error", "drop"}, default "error"
+    missing : {"error", "drop", "marginalize"}, default "error"
         See `prepare`.
     progress : bool, default False
         Whether to show progress.
@@ -99,12 +109,15 @@ def fit_bayes(
     ArgumentError
         When an argument is illegal.
     FitError
-        When the log posterior is not finite where the chains start.
+        When the log posterior is not finite where the chains start, or "laplace" cannot be trusted.
+    KeyboardInterrupt
+        When sampling is interrupted before there is a draw; later, the draws made so far are returned.
 
     Warns
     -----
     SamplingWarning
-        Divergences, R-hat above 1.01, or fewer than 400 effective draws.
+        First, chains that keep to different modes. An interruption, R-hat above 1.01, divergences, or fewer than 400
+        effective draws.
     LabelWarning
         When components cannot be told apart in too many draws.
 
@@ -113,12 +126,12 @@ def fit_bayes(
     The model is math.md, 4. Labels are summed out of the likelihood; draws are relabelled afterwards (math.md, 6).
     """
     _check_settings(draws, tune, chains, options)
+    method = check_sampler(sampler)
+    if starts not in _STARTS:
+        raise ArgumentError(f"starts={starts!r} is not known; use one of {', '.join(map(repr, _STARTS))}")
     prepared = prepare(data, sample_weight=sample_weight, missing=missing)
     prepared.check_components(n_components)
-    prepared.check_complete("sampling")
     chosen = as_structure(structure, prepared.n_features)
-    if chosen.code not in MODELLED:
-        raise ArgumentError(f"structure {chosen} has no PyMC model; use one of {', '.join(MODELLED)}")
     number = recorded_seed(seed)
     scaling = prepared.scaling(chosen)
     reference = _reference(em, prepared, n_components, chosen, number)
@@ -127,21 +140,33 @@ def fit_bayes(
         model = build_model(prepared, n_components, chosen, priors)
     _check_model(model)
     begun = time.perf_counter()
-    chain_seed = int(as_generator(number, purpose=1).integers(2**31))
-    plan = {"draws": int(draws), "tune": int(tune), "chains": int(chains), "seed": chain_seed}
-    start = start_values(model, chosen, scaling.mixture_to_standard(reference.mixture))
-    groups = _sample(sampler, model, start, plan, progress, options)
+    plan = {"draws": int(draws), "tune": int(tune), "chains": int(chains), "seed": _chain_seed(number)}
+    start, modes = scaling.mixture_to_standard(reference.mixture), None
+    if method in STARTS_BY_CHAIN and starts == "optima":
+        start, modes = chain_starts(reference, model, chosen, scaling, plan["chains"])
+    groups = draw(sampler, model, structure=chosen, start=start, plan=plan, progress=progress, options=options)
     seconds = time.perf_counter() - begun
+    if all(variable.name in groups["posterior"] for variable in model.free_RVs):
+        groups["log_prior"] = log_prior(model, groups["posterior"])
     draws_user = _to_user(groups["posterior"], scaling, prepared)
     matched = relabel(draws_user, prepared.values, reference=reference.mixture, sample_weight=prepared.sample_weight)
     groups["posterior"] = _relabelled_extras(groups["posterior"], matched)
-    diagnostics = {"seconds": seconds, **_diagnose(matched, groups, chosen)}
-    method = sampler if isinstance(sampler, str) else "callable"
-    settings = {**plan, **prior_words, "sampler": method, "scale": prepared.scale, "n_dropped": prepared.n_dropped}
-    _warn(diagnostics)
+    diagnostics = {"seconds": seconds, **diagnose(matched, groups, chosen)}
+    if method == "gibbs":
+        diagnostics["mixing_in_words"] = describe_mixing(
+            max_r_hat=diagnostics["max_r_hat"], min_ess=diagnostics["min_ess"],
+            n_draws=diagnostics["chains"] * diagnostics["draws"],
+        )  # fmt: skip
+    if modes is not None:
+        groups["modes"], diagnostics["modes_in_words"] = describe_chains(reference, matched.mixture, modes)
+    warn(diagnostics)
+    settings = {
+        **plan, **prior_words, "sampler": method, "starts": starts, "scale": prepared.scale,
+        "n_dropped": prepared.n_dropped,
+    }  # fmt: skip
     info = FitInfo(
-        method, chosen.code, int(n_components), number, settings,
-        diagnostics, {name: version(name) for name in ("bayesgmm", "pymc", "arviz", "nutpie", "numpy")},
+        method, chosen.code, int(n_components), number, settings, diagnostics,
+        {name: version(name) for name in ("bayesgmm", "pymc", "arviz", "nutpie", "numpy")},
     )  # fmt: skip
     return assemble(matched.mixture, prepared, info, scaling, groups=groups, model=model)
 
@@ -153,6 +178,11 @@ def _check_settings(draws: int, tune: int, chains: int, options: Mapping[str, An
     for name, value, least in (("draws", draws, 1), ("chains", chains, 1), ("tune", tune, 0)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
             raise ArgumentError(f"{name}={value!r} must be a whole number, at least {least}")
+    if draws * chains > _MOST_DRAWS:
+        raise ArgumentError(f"draws={draws} in {chains} chains do not fit into memory; at most {_MOST_DRAWS} in all")
+    cores = options.get("cores", 1)
+    if cores is not None and (isinstance(cores, bool) or not isinstance(cores, int | np.integer) or cores < 1):
+        raise ArgumentError(f"cores={cores!r} must be a whole number, at least 1")
     accept = options.get("target_accept", 0.8)
     if not 0 < accept < 1:
         raise ArgumentError(f"target_accept={accept!r} must lie between 0 and 1")
@@ -190,21 +220,11 @@ def _reference(
     return em
 
 
-# -------------------------------------------------------------------- sampling
+def _chain_seed(number: int) -> int:
+    return int(as_generator(number, purpose=1).integers(2**31))
 
 
-def _sample(
-    sampler: str | Callable[..., Any], model: pm.Model, start: Mapping[str, Any], plan: Mapping[str, int],
-    progress: bool, options: Mapping[str, Any],
-) -> dict[str, xr.Dataset]:  # fmt: skip
-    if sampler == "nuts":
-        return sample_nuts(model, start=start, progress=progress, **plan, **options)
-    if not callable(sampler):
-        raise ArgumentError(f"sampler={sampler!r} is not known; use 'nuts' or a callable")
-    counts = {name: plan[name] for name in ("draws", "tune", "chains")}
-    with model:
-        tree = sampler(model, random_seed=plan["seed"], **counts, **options)
-    return {name: tree[name].to_dataset() for name in ("posterior", "sample_stats") if name in tree.children}
+# -------------------------------------------------------------------- after
 
 
 def _to_user(posterior: xr.Dataset, scaling: Scaling, prepared: PreparedData) -> Mixture:
@@ -214,56 +234,8 @@ def _to_user(posterior: xr.Dataset, scaling: Scaling, prepared: PreparedData) ->
 
 def _relabelled_extras(posterior: xr.Dataset, matched: Relabelling) -> xr.Dataset:
     """Keep the variables that a user has added, their components permuted like the rest."""
-    extras = posterior.drop_vars([*_OWN_VARIABLES, "precisions"], errors="ignore")
+    extras = posterior.drop_vars([*_OWN_VARIABLES, *COORDINATES], errors="ignore")
     order = xr.DataArray(matched.permutations, dims=("chain", "draw", "component"))
-    unused = [name for name in ("component", "feature", "feature_bis") if name not in extras.dims]
     permuted = extras.map(lambda values: values.isel(component=order) if "component" in values.dims else values)
-    return permuted.drop_dims([dim for dim in permuted.dims if str(dim).startswith("precisions_")]).drop_vars(
-        unused, errors="ignore"
-    )
-
-
-# -------------------------------------------------------------------- after
-
-
-def _diagnose(matched: Relabelling, groups: Mapping[str, xr.Dataset], structure: CovarianceStructure) -> dict[str, Any]:
-    import arviz as az
-
-    names, values = parameter_draws(matched.mixture, structure)
-    draws = xr.Dataset({"parameter": (("chain", "draw", "name"), values)}, coords={"name": names})
-    r_hat = az.rhat(draws)["parameter"].values if values.shape[0] > 1 else np.full(len(names), np.nan)
-    ess = az.ess(draws)["parameter"].values
-    stats = groups.get("sample_stats", xr.Dataset())
-    quality = matched.quality
-    return {
-        "divergences": int(stats["diverging"].sum()) if "diverging" in stats else 0,
-        # A chain that does not move has no R-hat; that is a failure, not a pass.
-        "max_r_hat": float(np.max(r_hat)) if np.all(np.isfinite(r_hat)) else float("nan"),
-        "min_ess": float(np.min(ess)),
-        "chains": int(values.shape[0]),
-        "ambiguous_share": quality.ambiguous_share,
-        "changed_share": quality.changed_share,
-        "labels_are_doubtful": quality.labels_are_doubtful,
-    }
-
-
-def _warn(diagnostics: Mapping[str, Any]) -> None:
-    if diagnostics["divergences"]:
-        message = (
-            f"{diagnostics['divergences']} divergences: parts of the posterior were not explored; raise target_accept"
-        )
-        warnings.warn(message, SamplingWarning, stacklevel=3)
-    if diagnostics["chains"] > 1 and not diagnostics["max_r_hat"] <= _BAD_R_HAT:
-        message = (
-            f"the chains disagree: the largest R-hat is {diagnostics['max_r_hat']:.3f}; sample longer (tune, draws)"
-        )
-        warnings.warn(message, SamplingWarning, stacklevel=3)
-    elif diagnostics["min_ess"] < _FEW_DRAWS:
-        message = f"only {diagnostics['min_ess']:.0f} effective draws of one parameter; sample longer (draws)"
-        warnings.warn(message, SamplingWarning, stacklevel=3)
-    if diagnostics["labels_are_doubtful"]:
-        message = (
-            f"components cannot be told apart in {diagnostics['ambiguous_share']:.0%} of the draws; do not read "
-            "component by component: use densities and memberships, or fewer components"
-        )
-        warnings.warn(message, LabelWarning, stacklevel=3)
+    used = {dim for values in permuted.data_vars.values() for dim in values.dims} | {"chain", "draw"}
+    return permuted.drop_vars([name for name in permuted.coords if name not in used])

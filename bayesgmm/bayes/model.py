@@ -1,33 +1,58 @@
 """The PyMC model of a Gaussian mixture, in standardised units.
 
-`build_model` gives an ordinary `pm.Model` with named dimensions: weights, means and precisions with their priors,
-covariances as a deterministic, and the marginal likelihood of the rows as one observed variable (the labels are summed
-out, decision 5 of the architecture). A user may add to it or change it, and hand it to ``fit_bayes(model=...)``.
+`build_model` gives an ordinary `pm.Model` with named dimensions: weights, means and the variables that make up the
+covariances with their priors, covariances as a deterministic, and the marginal likelihood of the rows as one observed
+variable (the labels are summed out, decision 5 of the architecture). A user may add to it or change it, and hand it to
+``fit_bayes(model=...)``.
 
 Data and the numbers of the prior enter as `pm.Data`, so that the compiled form of the model does not depend on them.
+The families of covariance priors have a module each: precisions.py, factorised.py, correlations.py.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 from numpy.typing import NDArray
 
-from bayesgmm.bayes.likelihood import mixture_log_likelihood
-from bayesgmm.bayes.precisions import matrix_precisions, scalar_precisions
+from bayesgmm.bayes.correlations import lkj_components, lkj_hyperparameters, lkj_start
+from bayesgmm.bayes.factorised import factorised_components, factorised_hyperparameters, factorised_start
+from bayesgmm.bayes.likelihood import Components, Patterns, mixture_log_likelihood, observed_log_likelihood
+from bayesgmm.bayes.precisions import wishart_components, wishart_hyperparameters, wishart_start
 from bayesgmm.bayes.priors import Priors, ResolvedPriors
 from bayesgmm.data import PreparedData, Scaling, prepare
-from bayesgmm.errors import ArgumentError
-from bayesgmm.structure import CovarianceStructure, as_structure
+from bayesgmm.structure import STRUCTURES, CovarianceStructure, as_structure
 
-__all__ = ["MODELLED", "build_model", "start_values"]
+__all__ = ["COORDINATES", "MODELLED", "build_model", "start_values"]
 
-#: Codes of the structures that have a prior: those whose precisions are free matrices or free numbers.
-MODELLED = ("EII", "VII", "EEI", "VVI", "EEE", "VVV")
+#: Codes of the structures that have a posterior: all of them.
+MODELLED = tuple(STRUCTURES)
 
 # A weight of zero is at infinity in unconstrained coordinates.
 _LEAST_START_WEIGHT = 1e-3
+
+
+class _Family(NamedTuple):
+    """A family of priors on covariances: its variables, its numbers, how to make them, and where to start."""
+
+    variables: tuple[str, ...]
+    hyperparameters: Callable[..., dict[str, Any]]
+    components: Callable[..., Components]
+    start: Callable[..., dict[str, NDArray[np.float64]]]
+
+
+_FAMILIES = {
+    "wishart": _Family(("precisions",), wishart_hyperparameters, wishart_components, wishart_start),
+    "factorised": _Family(
+        ("volume_scores", "shape_scores", "axes"), factorised_hyperparameters, factorised_components, factorised_start
+    ),
+    "lkj": _Family(("sds", "correlations"), lkj_hyperparameters, lkj_components, lkj_start),
+}
+
+#: Names of the variables, standardised units, that the covariances are made of.
+COORDINATES = tuple(name for family in _FAMILIES.values() for name in family.variables)
 
 
 def build_model(
@@ -41,45 +66,48 @@ def build_model(
     Parameters
     ----------
     data : PreparedData or table
-        Rows; see `prepare`.
+        Rows; see `prepare`. Rows with missing values count with the density of what was observed.
     n_components : int
         Number of components, K.
     structure : str or CovarianceStructure, default "full"
-        Covariance structure; one of full, tied, diag, spherical, EEI, EII.
+        Covariance structure, any of the fourteen.
     priors : Priors, optional
         Default `Priors()`.
 
     Returns
     -------
     pymc.Model
-        Variables ``weights`` (component), ``means`` (component, feature), ``precisions``, the deterministic
-        ``covariances`` (component, feature, feature_bis), and ``x``, the observed rows (row, feature). Standardised
-        units: ``prepared.scaling(structure)`` leads back.
+        Variables ``weights`` (component), ``means`` (component, feature), those that make up the covariances
+        (`COORDINATES`, by the family of the prior), the
+        deterministic ``covariances`` (component, feature, feature_bis), and ``x``, the observed rows (row, feature),
+        with zeros for what is missing. Standardised units: ``prepared.scaling(structure)`` leads back.
 
     Raises
     ------
     ArgumentError
-        When the structure has no model, or a prior is illegal.
+        When there is no such structure, or a prior is illegal.
 
     Notes
     -----
-    The densities are math.md, 4.1 to 4.5.
+    The densities are math.md, 4.1 to 4.5 and 4.8 to 4.10.
     """
     prepared = prepare(data)
     prepared.check_components(n_components)
-    prepared.check_complete("sampling")
     chosen = as_structure(structure, prepared.n_features)
-    if chosen.code not in MODELLED:
-        raise ArgumentError(f"structure {chosen} has no PyMC model; use one of {', '.join(MODELLED)}")
     resolved = (priors or Priors()).resolve(prepared, chosen, n_components)
+    family = _FAMILIES[resolved.covariance]
     scaling = prepared.scaling(chosen)
+    numbers = {
+        **_mean_hyperparameters(resolved, scaling),
+        **family.hyperparameters(resolved, scaling, chosen, n_components),
+    }
     with pm.Model(coords=_coords(prepared, n_components)) as model:
-        hyper = _hyperparameters(resolved, scaling, chosen, n_components)
+        hyper = {name: pm.Data(name, value) for name, value in numbers.items()}
         weights = _weights(hyper["concentration"], n_components)
-        means = pm.Normal("means", hyper["mean_location"], hyper["mean_sd"], dims=("component", "feature"))
-        chols, covariances = _precisions(chosen, hyper, n_components, prepared.n_features)
-        pm.Deterministic("covariances", covariances, dims=("component", "feature", "feature_bis"))
-        _observe(prepared, scaling, weights, means, chols)
+        means = _means(hyper, n_components)
+        components = family.components(chosen, hyper, n_components, prepared.n_features)
+        pm.Deterministic("covariances", components.covariances, dims=("component", "feature", "feature_bis"))
+        _observe(prepared, scaling, weights, means, components)
     return model
 
 
@@ -88,25 +116,12 @@ def _coords(prepared: PreparedData, n_components: int) -> dict[str, Any]:
     return {"component": np.arange(n_components), "feature": names, "feature_bis": names, "row": prepared.rows}
 
 
-def _hyperparameters(
-    priors: ResolvedPriors, scaling: Scaling, structure: CovarianceStructure, n_components: int
-) -> dict[str, Any]:
-    within = (priors.within_sd / scaling.scale) ** 2
-    copies = 1 if structure.is_shared else n_components
-    blocks = within.mean(keepdims=True) if structure.is_spherical else within
-    # E[Sigma] = nu0 S / (nu - p - 1), so that S^-1 follows from the expected variances.
-    p = 1 if structure.is_diagonal else len(within)
-    rate = priors.scale_dof / ((priors.dof - p - 1) * blocks)
-    values = {
-        "concentration": priors.concentration,
-        "mean_location": (priors.mean_location - scaling.shift) / scaling.scale,
-        "mean_sd": priors.mean_sd / scaling.scale,
-        "precision_dof": np.full(copies, priors.dof),
-        "scale_dof": np.asarray(priors.scale_dof),
-        "scale_rate": rate if structure.is_diagonal else np.diag(rate),
-        "scale_guard": blocks * priors.smallest_sd**2,
-    }
-    return {name: pm.Data(name, value) for name, value in values.items()}
+def _mean_hyperparameters(priors: ResolvedPriors, scaling: Scaling) -> dict[str, Any]:
+    location = (priors.mean_location - scaling.shift) / scaling.scale
+    common = {"concentration": priors.concentration, "mean_location": location}
+    if priors.mean_cov is None:
+        return common | {"mean_sd": priors.mean_sd / scaling.scale}
+    return common | {"mean_chol": np.linalg.cholesky(priors.mean_cov / np.outer(scaling.scale, scaling.scale))}
 
 
 def _weights(concentration: Any, n_components: int) -> Any:
@@ -115,31 +130,46 @@ def _weights(concentration: Any, n_components: int) -> Any:
     return pm.Dirichlet("weights", concentration, dims="component")
 
 
-def _precisions(structure: CovarianceStructure, hyper: dict[str, Any], k: int, d: int) -> tuple[Any, Any]:
-    """Make the precisions that the structure asks for; return their Cholesky factors and inverses, both (K, D, D)."""
-    arguments = (hyper["precision_dof"], hyper["scale_dof"], hyper["scale_rate"], hyper["scale_guard"])
-    copy_of = np.zeros(k, dtype=int) if structure.is_shared else np.arange(k)
-    if not structure.is_diagonal:
-        matrices = matrix_precisions("precisions", d, *arguments)
-        chols, covariances = pt.linalg.cholesky(matrices), pt.linalg.inv(matrices)
-        return (chols[copy_of], covariances[copy_of]) if structure.is_shared else (chols, covariances)
-    block_of = np.zeros(d, dtype=int) if structure.is_spherical else np.arange(d)
-    numbers = scalar_precisions("precisions", *arguments)[copy_of][:, block_of][..., None]
-    return pt.sqrt(numbers) * np.eye(d), np.eye(d) / numbers
+def _means(hyper: dict[str, Any], n_components: int) -> Any:
+    dims = ("component", "feature")
+    if "mean_sd" in hyper:
+        return pm.Normal("means", hyper["mean_location"], hyper["mean_sd"], dims=dims)
+    location = pt.zeros((n_components, 1)) + hyper["mean_location"]
+    return pm.MvNormal("means", location, chol=hyper["mean_chol"], dims=dims)
 
 
-def _observe(prepared: PreparedData, scaling: Scaling, weights: Any, means: Any, chols: Any) -> None:
+# -------------------------------------------------------------------- the rows
+
+
+def _observe(prepared: PreparedData, scaling: Scaling, weights: Any, means: Any, components: Components) -> None:
+    rows = scaling.standardize(prepared.values)
     row_weights = np.ones(prepared.n_rows) if prepared.sample_weight is None else prepared.sample_weight
+    # PyMC would impute what is NaN; the likelihood does not look at what stands in its place.
+    observed = pm.Data("rows", np.where(np.isnan(rows), 0.0, rows), dims=("row", "feature"))
+    given = pm.Data("row_weights", row_weights, dims="row")
+    if components.chols is not None and not prepared.has_missing:
+        pm.CustomDist(
+            "x", given, weights, means, components.chols,
+            logp=_rows_logp, random=_rows_random, signature="(n),(k),(k,d),(k,d,d)->(n,d)",
+            observed=observed, dims=("row", "feature"),
+        )  # fmt: skip
+        return
+    patterns = [pm.Data(f"pattern_{name}", value) for name, value in Patterns.of(rows)._asdict().items()]
     pm.CustomDist(
-        "x", pm.Data("row_weights", row_weights, dims="row"), weights, means, chols,
-        logp=_rows_logp, random=_rows_random, signature="(n),(k),(k,d),(k,d,d)->(n,d)",
-        observed=pm.Data("rows", scaling.standardize(prepared.values), dims=("row", "feature")),
-        dims=("row", "feature"),
+        "x", given, *patterns, weights, means, components.precisions,
+        logp=_observed_logp, random=_observed_random,
+        signature="(n),(n),(b),(p,d),(p),(k),(k,d),(k,d,d)->(n,d)",
+        observed=observed, dims=("row", "feature"),
     )  # fmt: skip
 
 
 def _rows_logp(rows: Any, row_weights: Any, weights: Any, means: Any, chols: Any) -> Any:
     return mixture_log_likelihood(rows, row_weights, pt.log(weights), means, chols)
+
+
+def _observed_logp(rows: Any, row_weights: Any, *rest: Any) -> Any:
+    *patterns, weights, means, precisions = rest
+    return observed_log_likelihood(rows, row_weights, patterns, pt.log(weights), means, precisions)
 
 
 def _rows_random(
@@ -152,8 +182,20 @@ def _rows_random(
     return np.asarray(means[labels] + np.einsum("nde,ne->nd", roots[labels], noise))
 
 
+def _observed_random(row_weights: Any, *rest: Any, rng: Any = None, size: Any = None) -> NDArray[np.float64]:
+    """Draw complete rows: what is missing in the data is not missing in a replicate."""
+    weights, means, precisions = rest[-3:]
+    return _rows_random(row_weights, weights, means, np.linalg.cholesky(precisions), rng=rng)
+
+
+# -------------------------------------------------------------------- where chains start
+
+
 def start_values(model: pm.Model, structure: CovarianceStructure, mixture: Any) -> dict[str, NDArray[np.float64]]:
     """Return values of the model's variables at a mixture in standardised units.
+
+    Where the model has axes, the coordinates of the rotations are centred there: the model's data ``axes_centre`` is
+    set. That changes no density.
 
     Parameters
     ----------
@@ -167,15 +209,19 @@ def start_values(model: pm.Model, structure: CovarianceStructure, mixture: Any) 
     Returns
     -------
     dict of str to ndarray
-        Values of those of ``weights``, ``means`` and ``precisions`` that are free variables of the model.
+        Values of those of ``weights``, ``means`` and the covariances' variables that are free variables of the model.
     """
-    precisions = np.linalg.inv(mixture.covariances)
-    if structure.is_diagonal:
-        precisions = np.diagonal(precisions, axis1=-2, axis2=-1)
-        precisions = precisions[:, :1] if structure.is_spherical else precisions
-    if structure.is_shared:
-        precisions = precisions[:1]
-    weights = np.maximum(mixture.weights, _LEAST_START_WEIGHT)
-    values = {"weights": weights / weights.sum(), "means": mixture.means, "precisions": precisions}
     free = {variable.name for variable in model.free_RVs}
+    weights = np.maximum(mixture.weights, _LEAST_START_WEIGHT)
+    values = {"weights": weights / weights.sum(), "means": mixture.means}
+    for family in _FAMILIES.values():
+        if free.issuperset(family.variables[:1]):
+            values |= family.start(structure, mixture.covariances, _numbers(model))
+    if "axes" in values and "axes_centre" in model.named_vars:
+        pm.set_data({"axes_centre": values["axes"]}, model=model)
     return {name: value for name, value in values.items() if name in free}
+
+
+def _numbers(model: pm.Model) -> dict[str, NDArray[np.float64]]:
+    """Return the current values of the model's data."""
+    return {variable.name: variable.get_value() for variable in model.data_vars}

@@ -25,7 +25,20 @@ from pymc.distributions.dist_math import multigammaln
 from pymc.logprob.transforms import Transform
 from scipy.stats import wishart
 
-__all__ = ["JointLog", "JointLogCholesky", "matrix_precisions", "scalar_precisions"]
+from bayesgmm.bayes.likelihood import Components
+from bayesgmm.bayes.priors import ResolvedPriors
+from bayesgmm.data import Scaling
+from bayesgmm.structure import CovarianceStructure
+
+__all__ = [
+    "JointLog",
+    "JointLogCholesky",
+    "matrix_precisions",
+    "scalar_precisions",
+    "wishart_components",
+    "wishart_hyperparameters",
+    "wishart_start",
+]
 
 
 class JointLogCholesky(Transform):
@@ -212,3 +225,95 @@ def _matrix_support_point(rv: Any, size: Any, dof: Any, scale_dof: Any, rate: An
 
 def _scalar_support_point(rv: Any, size: Any, dof: Any, scale_dof: Any, rate: Any, guard: Any) -> Any:
     return pt.zeros((dof.shape[0], 1)) + (dof[0] / scale_dof) * rate
+
+
+# -------------------------------------------------------------------- the family
+
+
+def wishart_hyperparameters(
+    priors: ResolvedPriors, scaling: Scaling, structure: CovarianceStructure, n_components: int
+) -> dict[str, NDArray[np.float64]]:
+    """Return the numbers of the prior, standardised units (math.md, 4.3 and 4.4).
+
+    Parameters
+    ----------
+    priors : ResolvedPriors
+        The priors.
+    scaling : Scaling
+        The change of units.
+    structure : CovarianceStructure
+        The structure.
+    n_components : int
+        Number of components, K.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The arguments of `matrix_precisions` or `scalar_precisions`, by the names of the model's data.
+    """
+    within = (priors.within_sd / scaling.scale) ** 2
+    copies = 1 if structure.is_shared else n_components
+    blocks = within.mean(keepdims=True) if structure.is_spherical else within
+    # E[Sigma] = nu0 S / (nu - p - 1), so that S^-1 follows from the expected variances.
+    p = 1 if structure.is_diagonal else len(within)
+    rate = priors.scale_dof / ((priors.dof - p - 1) * blocks)
+    return {
+        "precision_dof": np.full(copies, priors.dof),
+        "scale_dof": np.asarray(priors.scale_dof),
+        "scale_rate": rate if structure.is_diagonal else np.diag(rate),
+        "scale_guard": blocks * priors.smallest_sd**2,
+    }
+
+
+def wishart_components(structure: CovarianceStructure, hyper: dict[str, Any], k: int, d: int) -> Components:
+    """Make the precisions that the structure asks for, inside a PyMC model.
+
+    Parameters
+    ----------
+    structure : CovarianceStructure
+        The structure.
+    hyper : dict of str to tensor
+        The numbers of `wishart_hyperparameters`.
+    k, d : int
+        Numbers of components and of columns.
+
+    Returns
+    -------
+    Components
+        Precisions, covariances and Cholesky factors.
+    """
+    arguments = (hyper["precision_dof"], hyper["scale_dof"], hyper["scale_rate"], hyper["scale_guard"])
+    copy_of = np.zeros(k, dtype=int) if structure.is_shared else np.arange(k)
+    if not structure.is_diagonal:
+        matrices = matrix_precisions("precisions", d, *arguments)
+        found = Components(matrices, pt.linalg.inv(matrices), pt.linalg.cholesky(matrices))
+        return Components(*(part[copy_of] for part in found)) if structure.is_shared else found
+    block_of = np.zeros(d, dtype=int) if structure.is_spherical else np.arange(d)
+    numbers = scalar_precisions("precisions", *arguments)[copy_of][:, block_of][..., None]
+    return Components(numbers * np.eye(d), np.eye(d) / numbers, pt.sqrt(numbers) * np.eye(d))
+
+
+def wishart_start(
+    structure: CovarianceStructure, covariances: NDArray[np.float64], hyper: dict[str, NDArray[np.float64]]
+) -> dict[str, NDArray[np.float64]]:
+    """Return the value of ``precisions`` at given covariances.
+
+    Parameters
+    ----------
+    structure : CovarianceStructure
+        The structure.
+    covariances : ndarray, shape (K, D, D)
+        Of a mixture of that structure, standardised units.
+    hyper : dict of str to ndarray
+        Not needed.
+
+    Returns
+    -------
+    dict of str to ndarray
+        One entry.
+    """
+    precisions = np.linalg.inv(covariances)
+    if structure.is_diagonal:
+        precisions = np.diagonal(precisions, axis1=-2, axis2=-1)
+        precisions = precisions[:, :1] if structure.is_spherical else precisions
+    return {"precisions": precisions[:1] if structure.is_shared else precisions}

@@ -51,7 +51,14 @@ def log_densities(rows: Floats, means: Floats, whitening: Floats, log_normalizer
 
 
 def responsibilities(rows: Floats, means: Floats, whitening: Floats, log_normalizers: Floats) -> Floats:
-    """Compute responsibilities of complete rows; parameters as for `log_densities`.
+    """Compute responsibilities of complete rows.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (n, D)
+        Rows without missing values.
+    means, whitening, log_normalizers : ndarray, shapes (S, K, D), (S, K, D, D), (S, K)
+        As for `log_densities`.
 
     Returns
     -------

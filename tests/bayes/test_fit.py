@@ -72,6 +72,17 @@ def test_the_tree_is_one_that_arviz_takes(post):
     assert np.all(np.asarray(post.tree["observed_data"]["x"]) == FAITHFUL.values)
 
 
+def test_the_tree_knows_the_prior_of_its_draws(post):
+    """Power-scaling; ArviZ writes its own dimension named component."""
+    assert post.tree["log_prior"]["means"].dims == ("chain", "draw")
+    tree = post.tree.map_over_datasets(
+        lambda part: part.rename({"component": "k"}) if "component" in part.dims else part
+    )
+    table = az.psense_summary(tree, var_names=["means"])
+    assert (table["prior"] < 0.05).all()
+    assert (table["likelihood"] > 0.05).all()
+
+
 def test_draws_are_in_the_units_of_the_data(post):
     totals = post.mixture.log_density(FAITHFUL.values).sum(axis=-1)
     np.testing.assert_allclose(post.tree["log_likelihood"]["x"].sum("row"), totals)
@@ -169,7 +180,9 @@ def test_one_component_in_one_dimension_agrees_with_quadrature():
         ({"draws": 1.5}, "draws=1.5"),
         ({"target_accept": 1.5}, "target_accept=1.5"),
         ({"sampler": "magic"}, "sampler='magic'"),
-        ({"structure": "VEV"}, "VEV has no PyMC model"),
+        ({"draws": 10**12}, "do not fit into memory"),
+        ({"cores": 0}, "cores=0"),
+        ({"structure": "VVVV"}, "structure='VVVV'"),
         ({"seed": -1}, "seed=-1"),
     ],
 )

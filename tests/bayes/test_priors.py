@@ -1,5 +1,7 @@
 """Priors as data: defaults, checks and words."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,16 @@ def test_defaults_change_units_with_the_data():
         ({"dof": 3.0}, "dof=3.0 must be a number above 3"),
         ({"scale_dof": 1.0}, "scale_dof=1.0 must be a number above 1"),
         ({"smallest_sd": 0.0}, "smallest_sd=0.0 must be a number above 0"),
+        ({"covariance": "wishart", "structure": "VEV"}, "structure VEV has covariance='factorised'"),
+        ({"covariance": "inverse"}, "covariance='inverse' is not known; use one of 'wishart', 'factorised', 'lkj'"),
+        ({"sd_prior": "cauchy"}, "sd_prior='cauchy' is not known"),
+        ({"sd_spread": -1.0}, "sd_spread=-1.0 must be a number above 0"),
+        ({"eta": 0.0}, "eta=0.0 must be a number above 0"),
+        ({"dof": 2.0, "structure": "EVE"}, "dof=2.0 must be a number above 2"),
+        ({"mean_cov": np.eye(3)}, "mean_cov must be a matrix of 2 x 2 finite numbers, found shape \\(3, 3\\)"),
+        ({"mean_cov": [[1.0, 2.0], [2.0, 1.0]]}, "mean_cov must be positive definite; its smallest eigenvalue is -1"),
+        ({"mean_cov": [[1.0, 0.5], [0.0, 1.0]]}, "mean_cov must be symmetric"),
+        ({"mean_cov": np.eye(2), "mean_sd": [1.0, 1.0]}, "pass mean_sd or mean_cov, not both"),
     ],
 )
 def test_an_illegal_prior_is_named_with_its_range(arguments, message):
@@ -69,3 +81,41 @@ def test_priors_describe_themselves_with_and_without_data():
     assert "Dirichlet(4.0)" in Priors(concentration=4.0).describe()
     assert "the range of each column" in Priors().describe()
     assert Priors().describe(TABLE) == resolve().describe()
+
+
+@pytest.mark.parametrize(
+    "priors",
+    [
+        Priors(covariance="factorised", dof=9.0),
+        Priors(covariance="lkj", sd_prior="gamma", eta=2.0),
+        Priors(mean_cov=np.array([[1.0, 0.5], [0.5, 2.0]])),
+    ],
+)
+def test_every_family_survives_json(priors):
+    again = Priors(**json.loads(json.dumps(priors.to_dict())))
+    assert again.to_dict() == priors.to_dict()
+    assert again.describe(TABLE) == priors.describe(TABLE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, "inverse Wishart, 6 degrees of freedom"),
+        ({"structure": "VEV"}, "axes uniform over the rotations"),
+        ({"structure": "VEI"}, "volumes and shapes lognormal"),
+        ({"covariance": "lkj"}, "correlations ~ LKJ(1), standard deviations lognormal with log sd 1"),
+        ({"covariance": "lkj", "structure": "diag"}, "covariances: standard deviations lognormal"),
+        ({"mean_cov": [[4.0, 1.0], [1.0, 1.0]]}, "component means are correlated, by rows: 0.5"),
+    ],
+)
+def test_every_family_is_described(arguments, words):
+    assert words in resolve(**arguments).describe()
+    structure = arguments.pop("structure", "full")
+    assert Priors(**arguments).describe(structure=structure)
+
+
+def test_missing_values_do_not_spoil_the_defaults():
+    holes = TABLE.values.copy()
+    holes[1, 0] = np.nan
+    found = Priors().resolve(prepare(holes, missing="marginalize"), as_structure("full", 2), 2)
+    np.testing.assert_allclose(found.mean_sd, [4.0, 20.0])

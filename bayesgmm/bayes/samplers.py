@@ -1,0 +1,132 @@
+"""The engines: every way to draw from the posterior of a model, under one signature.
+
+``sampler(model, *, structure, start, draws, tune, chains, seed, progress, **options)`` takes a PyMC model in
+standardised units and returns its draws and the statistics of sampling as xarray Datasets, ``posterior`` and
+``sample_stats``. What a sampler knows about the whole of its draws (k-hat, log evidence, that it is an approximation)
+stands in the attributes of ``sample_stats``. Adding an engine is one entry here.
+
+A callable of the user's is called like PyMC's own: inside the model's context, with ``random_seed``, for a DataTree.
+"""
+
+from collections.abc import Callable, Mapping
+from inspect import Parameter, signature
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import xarray as xr
+
+from bayesgmm.bayes.gibbs import sample_gibbs
+from bayesgmm.bayes.laplace import sample_laplace
+from bayesgmm.bayes.nuts import sample_nuts
+from bayesgmm.bayes.smc import sample_smc
+from bayesgmm.bayes.variational import sample_advi
+from bayesgmm.errors import ArgumentError
+from bayesgmm.mixture import Mixture
+from bayesgmm.structure import CovarianceStructure
+
+__all__ = ["SAMPLERS", "STARTS_BY_CHAIN", "check_sampler", "draw"]
+
+#: The engines by name.
+SAMPLERS: dict[str, Callable[..., dict[str, xr.Dataset]]] = {
+    "nuts": sample_nuts,
+    "gibbs": sample_gibbs,
+    "laplace": sample_laplace,
+    "smc": sample_smc,
+    "advi": sample_advi,
+}
+
+#: Those whose chains may start in different places.
+STARTS_BY_CHAIN = ("nuts",)
+
+_OWN_VARIABLES = ("weights", "means", "covariances")
+
+
+def check_sampler(sampler: str | Callable[..., Any]) -> str:
+    """Return the name of a sampler for the record, or say what there is.
+
+    Parameters
+    ----------
+    sampler : str or callable
+        What the user asked for.
+
+    Returns
+    -------
+    str
+        The name; "callable" for a function.
+
+    Raises
+    ------
+    ArgumentError
+        When it is neither known nor callable.
+    """
+    if isinstance(sampler, str) and sampler in SAMPLERS:
+        return sampler
+    if callable(sampler):
+        return "callable"
+    names = ", ".join(map(repr, SAMPLERS))
+    raise ArgumentError(f"sampler={sampler!r} is not known; use one of {names}, or a callable")
+
+
+def draw(
+    sampler: str | Callable[..., Any],
+    model: pm.Model,
+    *,
+    structure: CovarianceStructure,
+    start: Mixture,
+    plan: Mapping[str, int],
+    progress: bool,
+    options: Mapping[str, Any],
+) -> dict[str, xr.Dataset]:
+    """Draw from the posterior of a model.
+
+    Parameters
+    ----------
+    sampler : str or callable
+        An engine's name, or a function that returns a DataTree.
+    model : pymc.Model
+        The model.
+    structure : CovarianceStructure
+        The structure it was built for.
+    start : Mixture
+        Where chains start, standardised units: one mixture, or one for each chain.
+    plan : mapping of str to int
+        ``draws``, ``tune``, ``chains``, ``seed``.
+    progress : bool
+        Whether to show progress.
+    options : mapping
+        For the engine.
+
+    Returns
+    -------
+    dict of str to Dataset
+        ``posterior``, and ``sample_stats`` where there are any; standardised units.
+
+    Raises
+    ------
+    ArgumentError
+        When the engine does not know an option, or a callable does not return weights, means and covariances.
+    """
+    if isinstance(sampler, str):
+        _check_options(sampler, options)
+        return SAMPLERS[sampler](model, structure=structure, start=start, progress=progress, **plan, **options)
+    counts = {name: plan[name] for name in ("draws", "tune", "chains")}
+    with model:
+        tree = sampler(model, random_seed=plan["seed"], **counts, **options)
+    found = {name: tree[name].to_dataset() for name in ("posterior", "sample_stats") if name in tree.children}
+    absent = [name for name in _OWN_VARIABLES if name not in found.get("posterior", ())]
+    if absent:
+        raise ArgumentError(f"the sampler's tree has no {absent[0]!r} in its posterior; it needs all variables")
+    values = found["posterior"][list(_OWN_VARIABLES)]
+    if not all(np.all(np.isfinite(values[name].values)) for name in _OWN_VARIABLES):
+        raise ArgumentError("the sampler returned draws that are not finite")
+    return found
+
+
+def _check_options(sampler: str, options: Mapping[str, Any]) -> None:
+    parameters = signature(SAMPLERS[sampler]).parameters
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    unknown = [name for name in options if name not in parameters]
+    if unknown:
+        raise ArgumentError(f"sampler={sampler!r} has no option {unknown[0]!r}")

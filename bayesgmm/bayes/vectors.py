@@ -1,0 +1,82 @@
+"""Between unconstrained vectors and what they stand for: named values, mixtures, datasets.
+
+Samplers move in unconstrained vectors (density.py); a start comes as named values, and a result leaves as a Dataset
+with the model's dimensions and coordinates.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import xarray as xr
+from numpy.typing import NDArray
+from pymc.initial_point import make_initial_point_fn
+
+from bayesgmm.bayes.density import UnconstrainedDensity
+from bayesgmm.mixture import Mixture
+
+__all__ = ["as_dataset", "mixtures_at", "vector_of"]
+
+Floats = NDArray[np.float64]
+
+
+def vector_of(model: pm.Model, values: Mapping[str, Any]) -> Floats:
+    """Return the unconstrained vector at given values of free variables; the others are where PyMC starts them.
+
+    Parameters
+    ----------
+    model : pymc.Model
+        The model.
+    values : mapping of str to array
+        Values by name, constrained.
+
+    Returns
+    -------
+    ndarray, shape (size,)
+        In the order of `UnconstrainedDensity`.
+    """
+    by_name = {variable.name: variable for variable in model.free_RVs}
+    overrides = {by_name[name]: value for name, value in values.items()}
+    point = make_initial_point_fn(model=model, overrides=overrides, return_transformed=True)(0)
+    return np.concatenate([np.ravel(point[variable.name]) for variable in model.value_vars]).astype(float)
+
+
+def mixtures_at(density: UnconstrainedDensity, vectors: Floats) -> Mixture:
+    """Return the mixtures at unconstrained vectors, shape (S, size), in the model's units."""
+    found = density.expand(vectors)
+    covariances = 0.5 * (found["covariances"] + np.swapaxes(found["covariances"], -1, -2))
+    return Mixture(found["weights"], found["means"], covariances)
+
+
+def as_dataset(model: pm.Model, density: UnconstrainedDensity, vectors: Floats) -> xr.Dataset:
+    """Return the model's variables at unconstrained vectors, with the model's dimensions and coordinates.
+
+    Parameters
+    ----------
+    model : pymc.Model
+        The model.
+    density : UnconstrainedDensity
+        Its density.
+    vectors : ndarray, shape (chains, draws, size)
+        Unconstrained draws.
+
+    Returns
+    -------
+    Dataset
+        Variables (chain, draw, ...).
+    """
+    sizes = vectors.shape[:2]
+    expanded = density.expand(vectors.reshape(-1, density.size))
+    arrays = {name: values.reshape(*sizes, *values.shape[1:]) for name, values in expanded.items()}
+    dims = {
+        name: ("chain", "draw", *(model.named_vars_to_dims.get(name) or _anonymous(name, values.ndim - 2)))
+        for name, values in arrays.items()
+    }
+    wanted = {dim for names in dims.values() for dim in names}
+    coords = {name: list(values) for name, values in model.coords.items() if values is not None and name in wanted}
+    return xr.Dataset({name: (dims[name], values) for name, values in arrays.items()}, coords=coords)
+
+
+def _anonymous(name: str, ndim: int) -> tuple[str, ...]:
+    return tuple(f"{name}_dim_{j}" for j in range(ndim))

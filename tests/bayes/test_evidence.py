@@ -1,0 +1,169 @@
+"""Evidence: closed forms, quadrature, and published values for the galaxies."""
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+import pytest
+from scipy import integrate, stats
+
+import bayesgmm as bg
+from bayesgmm.bayes.evidence import bridge_sampling, log_evidence, log_prior_mass, model_log_evidence
+from bayesgmm.bayes.likelihood import mixture_log_likelihood
+from bayesgmm.bayes.model import build_model
+from bayesgmm.mixture import Mixture
+from tests import tolerances
+from tests.bayes.densities import LOG_MASS, two_means
+
+ROWS = np.array([0.3, 1.9, 2.2, 2.4, 3.1, 5.0])
+
+
+def observe(rows, weights, means, variances):
+    """Add rows of one column to a model, labels summed out."""
+    pm.Deterministic("means", means[:, None])
+    pm.Deterministic("covariances", variances[:, None, None])
+    pm.CustomDist(
+        "x", np.ones(len(rows)), weights, means[:, None], (variances**-0.5)[:, None, None],
+        logp=lambda x, w, p, m, c: mixture_log_likelihood(x, w, pt.log(p), m, c),
+        signature="(n),(k),(k,d),(k,d,d)->(n,d)", observed=rows[:, None],
+    )  # fmt: skip
+
+
+def galaxies(rows, k, *, equal):
+    """Return the model of Carlin & Chib: mu ~ N(20, 10^2), sigma^2 ~ IG(3, 20), Dirichlet(1)."""
+    with pm.Model(coords={"component": range(k)}) as model:
+        weights = pm.Dirichlet("weights", np.ones(k), dims="component")
+        means = pm.Normal("locations", 20, 10, dims="component")
+        variances = pm.InverseGamma("variances", 3, 20, shape=1 if equal else k)
+        observe(rows, weights, means, pt.ones(k) * variances)
+    return model
+
+
+@pytest.mark.parametrize("apart", [2.0, 0.5])
+def test_a_bridge_finds_the_mass_of_one_numbering_of_chains_that_visit_both(apart):
+    density, sample = two_means(apart)
+    draws = sample((4, 2000), np.random.default_rng(0))
+    value, mcse = bridge_sampling(density, draws, np.random.default_rng(1))
+    assert mcse < 0.05
+    assert abs(value - LOG_MASS) < tolerances.STANDARD_ERRORS * mcse
+
+
+def test_a_bridge_knows_that_draws_of_a_chain_are_worth_fewer():
+    density, sample = two_means(2.0)
+    slow = np.repeat(sample((4, 400), np.random.default_rng(0)), 8, axis=1)
+    value, mcse = bridge_sampling(density, slow, np.random.default_rng(1))
+    assert mcse < 0.1
+    assert abs(value - LOG_MASS) < tolerances.STANDARD_ERRORS * mcse
+
+
+@pytest.mark.parametrize("method", ["laplace", "bridge", pytest.param("smc", marks=pytest.mark.slow)])
+def test_one_mean_with_known_variance_has_a_closed_form(method):
+    with pm.Model(coords={"component": [0]}) as model:
+        weights = pm.Deterministic("weights", pt.ones(1))
+        means = pm.Normal("locations", 1.0, 2.0, shape=1)
+        observe(ROWS, weights, means, pt.as_tensor_variable(np.full(1, 1.5)))
+    exact = stats.multivariate_normal(np.full(6, 1.0), 1.5 * np.eye(6) + 4.0).logpdf(ROWS)
+    found = model_log_evidence(model, Mixture([1.0], [[2.5]], [[[1.5]]]), method=method, seed=3)
+    assert found.n_copies == 1
+    assert abs(found.value - exact) < tolerances.STANDARD_ERRORS * found.mcse + 1e-6
+
+
+def test_the_default_prior_agrees_with_quadrature_in_the_users_units():
+    """n = 6, K = 1, with a guard that matters: the evidence is a ratio of two integrals."""
+    priors = bg.Priors(mean_location=[2.0], mean_sd=[3.0], within_sd=[1.0], dof=6.0, scale_dof=3.0, smallest_sd=0.5)
+    scale, guard = 1.0**2 * (6.0 - 2) / 3.0, 0.5**2
+    log_sd, mean = np.linspace(-4, 5, 1500), np.linspace(-12, 16, 900)
+    precision = np.exp(-2 * log_sd)
+    # Lambda S nu0 / nu ~ F(nu, nu0), and the guard exp(-g Lambda / 2).
+    law = stats.f(6.0, 3.0).logpdf(precision * scale * 3.0 / 6.0) + np.log(precision)
+    prior = np.exp(law - 0.5 * guard * precision)
+    likelihood = np.array([stats.norm(m, np.exp(log_sd)).logpdf(ROWS[:, None]).sum(axis=0) for m in mean])
+    joint = prior * np.exp(likelihood) * stats.norm(2.0, 3.0).pdf(mean)[:, None]
+    above = integrate.trapezoid(integrate.trapezoid(joint, log_sd), mean)
+    exact = np.log(above / integrate.trapezoid(prior, log_sd))
+    laplace = log_evidence(ROWS, 1, priors=priors, seed=0)
+    assert abs(laplace.value - exact) < tolerances.STANDARD_ERRORS * laplace.mcse + 0.005
+    assert log_prior_mass(build_model(ROWS, 1, priors=priors)) < -0.05
+    scaled = log_evidence(
+        1000 * ROWS, 1, seed=0, priors=bg.Priors(
+            mean_location=[2000.0], mean_sd=[3000.0], within_sd=[1000.0], dof=6.0, scale_dof=3.0, smallest_sd=0.5
+        ),
+    )  # fmt: skip
+    assert scaled.value == pytest.approx(laplace.value - 6 * np.log(1000), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("k", "equal", "method", "published"),
+    [
+        (2, True, "laplace", -239.76),
+        (3, True, "laplace", -226.81),
+        (3, False, "bridge", -226.79),
+        pytest.param(3, True, "smc", -226.81, marks=pytest.mark.slow),
+    ],
+)
+def test_the_galaxies_have_their_published_evidence(k, equal, method, published):
+    rows = bg.load_dataset("galaxies").to_numpy(dtype=float).ravel()
+    rows = rows / 1000 if rows.max() > 1000 else rows
+    em = bg.fit_em(rows, k, structure="E" if equal else "V", seed=0)
+    found = model_log_evidence(galaxies(rows, k, equal=equal), em.mixture, method=method, seed=1)
+    assert found.n_copies == (1 if method == "smc" else {2: 2, 3: 6}[k])
+    assert found.mcse < (0.5 if method == "smc" else 0.03)
+    assert abs(found.value - published) < tolerances.STANDARD_ERRORS * found.mcse + 0.01
+
+
+def test_a_fit_says_what_its_model_is(faithful_em):
+    from_fit = log_evidence(faithful_em, seed=0)
+    from_rows = log_evidence(faithful_em.prepared, 2, em=faithful_em, seed=0)
+    assert (from_fit.value, from_fit.n_copies) == (from_rows.value, 2)
+    assert from_fit.value == pytest.approx(-1165.04, abs=0.05)
+    assert "laplace" in repr(from_fit)
+    assert float(from_fit) == from_fit.value
+
+
+def test_components_that_differ_a_priori_are_not_counted_as_copies(faithful_em):
+    with pytest.raises(bg.ArgumentError, match="not exchangeable"):
+        log_evidence(faithful_em, priors=bg.Priors(concentration=[1.0, 2.0]), seed=0)
+
+
+def test_the_two_forms_of_the_guard_have_masses_alike(faithful):
+    """VEI has it as a potential, VVI inside the density; about the same share of the prior is ruled out."""
+    masses = [log_prior_mass(build_model(faithful, 2, code)) for code in ("VEI", "VVI")]
+    assert all(-0.1 < mass < 0 for mass in masses)
+
+
+def test_an_order_of_means_leaves_one_numbering():
+    with pm.Model(coords={"component": range(2)}) as model:
+        weights = pm.Dirichlet("weights", np.ones(2), dims="component")
+        means = pm.Normal(
+            "locations", 2, 3, dims="component", transform=pm.distributions.transforms.ordered, initval=[1.0, 4.0]
+        )
+        observe(ROWS, weights, means, pt.as_tensor_variable(np.ones(2)))
+    with pm.Model(coords={"component": range(2)}) as free:
+        weights = pm.Dirichlet("weights", np.ones(2), dims="component")
+        means = pm.Normal("locations", 2, 3, dims="component", initval=[1.0, 4.0])
+        observe(ROWS, weights, means, pt.as_tensor_variable(np.ones(2)))
+    start = Mixture([0.5, 0.5], [[1.0], [4.0]], np.ones((2, 1, 1)))
+    ordered = model_log_evidence(model, start, method="bridge", seed=0)
+    every = model_log_evidence(free, start, method="bridge", seed=0)
+    assert (ordered.n_copies, every.n_copies) == (1, 2)
+    # PyMC does not renormalise an ordered prior: its mass is half, and so is its evidence.
+    assert abs(ordered.value + np.log(2) - every.value) < tolerances.STANDARD_ERRORS * np.hypot(
+        ordered.mcse, every.mcse
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"method": "magic"}, "method='magic'"),
+        ({"draws": 10}, "has no option 'draws'"),
+        ({"structure": "VEV"}, "axes may be turned"),
+    ],
+)
+def test_illegal_arguments_are_named(arguments, message, faithful):
+    with pytest.raises(bg.ArgumentError, match=message):
+        log_evidence(faithful, 2, seed=0, **arguments)
+
+
+def test_the_number_of_components_is_needed(faithful):
+    with pytest.raises(bg.ArgumentError, match="n_components"):
+        log_evidence(faithful)
