@@ -1,29 +1,41 @@
 """Comparison: an EM fit and a posterior of the same mixture, joined in one object.
 
 The estimate's components are matched with the posterior's once, and everything below (parameters, memberships,
-prediction, words) follows that match. Tables are computed when they are first asked for.
+partitions, prediction, words) follows that match. Every level is computed when it is first asked for; what takes long
+(k-fold cross-validation, the mass of the modes) is no part of the verdict. Where components cannot be told apart,
+tables of single components are withheld; `Comparison.in_full` has them all the same.
 """
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from bayesgmm.comparison.tables import (
-    component_table,
-    leave_one_out,
-    membership_table,
-    parameter_table,
-    prediction_table,
-)
-from bayesgmm.comparison.text import notebook_html, rounded, rounded_parameters, terminal_text
-from bayesgmm.comparison.verdict import Finding, advise, find, summarize_findings
-from bayesgmm.errors import ArgumentError, ComparisonError
+from bayesgmm.comparison.components import component_table
+from bayesgmm.comparison.density import DensityComparison, compare_densities
+from bayesgmm.comparison.joint import JointPosition, joint_position
+from bayesgmm.comparison.memberships import RowPass, membership_table, pass_over_rows
+from bayesgmm.comparison.optimum import mode_masses, optimum_table
+from bayesgmm.comparison.parameters import error_table, label_free_table, parameter_table
+from bayesgmm.comparison.partition import PartitionComparison, compare_partitions
+from bayesgmm.comparison.prediction import cross_validate, leave_one_out, pit_table, prediction_table
+from bayesgmm.comparison.pull import PriorPull, prior_pull
+from bayesgmm.comparison.shown import shown_tables
+from bayesgmm.comparison.text import notebook_html, terminal_text
+from bayesgmm.comparison.tree import as_tree
+from bayesgmm.comparison.verdict import Finding, advise, find, open_verdict, summarize_findings
+from bayesgmm.comparison.withheld import DOUBTFUL, without_posterior
+from bayesgmm.em.kmeans import fit_kmeans
+from bayesgmm.errors import ArgumentError
 from bayesgmm.fit import MixtureFit
 from bayesgmm.mixture import Mixture
 
-__all__ = ["Comparison", "compare"]
+if TYPE_CHECKING:
+    import xarray as xr
+    from numpy.typing import NDArray
+
+__all__ = ["Comparison"]
 
 
 class Comparison:
@@ -39,28 +51,159 @@ class Comparison:
         Probability of the intervals.
     interval_kind : {"eti", "hdi"}
         Equal-tailed or highest-density intervals of the parameters.
+    distance : {"hellinger", "wasserstein"}, default "hellinger"
+        What matches the components.
+    n_boot : int, default 0
+        Replicates of the bootstrap standard errors.
+    seed : int, default 0
+        Of everything that is drawn on the way: points, allocations, replicates.
     """
 
-    def __init__(self, em: MixtureFit, bayes: MixtureFit, interval_prob: float, interval_kind: str) -> None:
+    def __init__(
+        self,
+        em: MixtureFit,
+        bayes: MixtureFit,
+        interval_prob: float,
+        interval_kind: str,
+        *,
+        distance: str = "hellinger",
+        n_boot: int = 0,
+        seed: int = 0,
+    ) -> None:
         self.em = em
         self.bayes = bayes
         self.interval_prob = interval_prob
         self.interval_kind = interval_kind
+        self.distance = distance
+        self.n_boot = n_boot
+        self.seed = seed
+
+    # ---------------------------------------------------------------- components
+
+    @property
+    def labels_hold(self) -> bool:
+        """Whether components keep their names from draw to draw, so that there is something to compare one by one."""
+        return not self.bayes.info.diagnostics.get("labels_are_doubtful", False)
+
+    @property
+    def components(self) -> pd.DataFrame:
+        """Components matched; see `component_table`. Withheld where labels are doubtful."""
+        return self._or_withheld(self._components)
 
     @cached_property
-    def components(self) -> pd.DataFrame:
-        """Components matched; see `component_table`."""
-        return component_table(self.em, self.bayes)
+    def _components(self) -> pd.DataFrame:
+        return component_table(self.em, self.bayes, self.distance)
 
     @cached_property
     def matched_em(self) -> Mixture:
         """The estimate with its components in the posterior's order."""
-        return self.em.mixture.permute(np.argsort(self.components["match"].to_numpy()))
+        return self.em.mixture.permute(self._order)
 
     @cached_property
+    def _order(self) -> "NDArray[np.intp]":
+        return np.argsort(self._components["match"].to_numpy())
+
+    @property
     def parameters(self) -> pd.DataFrame:
-        """One row for each parameter; see `parameter_table`."""
+        """One row for each parameter; see `parameter_table`. Withheld where labels are doubtful."""
+        return self._or_withheld(self._parameters)
+
+    @cached_property
+    def _parameters(self) -> pd.DataFrame:
         return parameter_table(self.matched_em, self.bayes, self.interval_prob, self.interval_kind)
+
+    @cached_property
+    def label_free(self) -> pd.DataFrame:
+        """What needs no labels, as a table of the same form; see `label_free_table`."""
+        return label_free_table(self.em, self.bayes, self.interval_prob, self.interval_kind)
+
+    @property
+    def errors(self) -> pd.DataFrame:
+        """Standard errors of maximum likelihood beside the posterior's; see `error_table`, and `notes` for gaps."""
+        return self._or_withheld(self._errors[0])
+
+    @cached_property
+    def _errors(self) -> tuple[pd.DataFrame, dict[str, str]]:
+        return error_table(self.em, self._order, self._parameters["sd"], n_boot=self.n_boot, seed=self.seed)
+
+    @cached_property
+    def joint(self) -> JointPosition | str:
+        """Where the estimate lies, all parameters together; a sentence where that is withheld."""
+        if not self.labels_hold:
+            return self._doubt("joint")
+        return joint_position(self.matched_em, self.bayes)
+
+    @cached_property
+    def pull(self) -> PriorPull | str:
+        """What the prior does to the maximum; a sentence where that is withheld. Compiles the model once."""
+        if not self.labels_hold:
+            return self._doubt("pull")
+        return prior_pull(self.matched_em, self.bayes)
+
+    # ---------------------------------------------------------------- without labels
+
+    @cached_property
+    def density(self) -> DensityComparison:
+        """The plug-in density against the posterior predictive one."""
+        return compare_densities(self.em.mixture, self.bayes, self.interval_prob, self.seed)
+
+    @cached_property
+    def partition(self) -> PartitionComparison | None:
+        """EM's groups of rows, and those of k-means, against the draws'; None for a single component."""
+        if self.em.n_components == 1:
+            return None
+        prepared = self.bayes.prepared
+        rivals = {"em": self._shares.argmax(axis=1)}
+        # k-means knows no way to do without a value.
+        if self.em.method != "kmeans" and not prepared.has_missing:
+            rivals["kmeans"] = fit_kmeans(prepared, self.em.n_components, seed=self.seed).predict()
+        return compare_partitions(rivals, self._rows.allocations, self.interval_prob, self.seed)
+
+    @cached_property
+    def modes(self) -> pd.DataFrame | str:
+        """The posterior mass around each optimum, by importance sampling at the modes; a sentence where withheld.
+
+        Columns ``log_likelihood``, ``times_reached``, ``log_evidence``, ``khat``, ``mass``, ``mode``. Takes seconds.
+        """
+        return mode_masses(self.em, self.bayes, self.seed)
+
+    @cached_property
+    def optimum(self) -> pd.DataFrame:
+        """The optima that EM found and the draws that are near each; see `optimum_table`."""
+        return optimum_table(self.em, self.bayes)
+
+    # ---------------------------------------------------------------- rows
+
+    @property
+    def memberships(self) -> pd.DataFrame:
+        """One row for each row of the data; see `membership_table`. Withheld where labels are doubtful."""
+        return self._or_withheld(self._memberships)
+
+    @cached_property
+    def _memberships(self) -> pd.DataFrame:
+        return membership_table(self._shares, self._rows, self.bayes.prepared.rows, self.loo)
+
+    @cached_property
+    def _shares(self) -> "NDArray[np.float64]":
+        return self.matched_em.responsibilities(self.bayes.prepared.values)
+
+    @cached_property
+    def _rows(self) -> RowPass:
+        return pass_over_rows(self.bayes, self._shares.argmax(axis=1), self.interval_prob, self.seed)
+
+    @property
+    def overconfidence(self) -> float:
+        """Entropy of the posterior's memberships minus that of EM's, summed over rows, nats (math.md, 8.8)."""
+        table, weights = self.memberships, self.bayes.prepared.sample_weight
+        excess = (table["entropy"] - table["em_entropy"]).to_numpy(dtype=float)
+        return float(excess.sum() if weights is None else weights @ excess)
+
+    @property
+    def flips(self) -> list[Any]:
+        """Labels of the rows whose most probable component differs; empty where labels are doubtful."""
+        return list(self._memberships.index[self._memberships["flips"]]) if self.labels_hold else []
+
+    # ---------------------------------------------------------------- prediction
 
     @cached_property
     def loo(self) -> Any:
@@ -73,28 +216,156 @@ class Comparison:
         return prediction_table(self.em, self.bayes, self.loo)
 
     @cached_property
-    def memberships(self) -> pd.DataFrame:
-        """One row for each row of the data; see `membership_table`."""
-        return membership_table(self.matched_em, self.bayes, self.loo, self.interval_prob)
+    def loo_pit(self) -> pd.DataFrame | None:
+        """Probability integral transforms of the rows left out; see `pit_table`."""
+        return pit_table(self.bayes, self.loo)
+
+    def kfold(
+        self, k: int = 5, *, seed: Any = None, draws: int = 300, tune: int = 300, chains: int = 2, n_starts: int = 16
+    ) -> pd.DataFrame:
+        """Score both fits on rows that neither has seen, fitting them again without these; takes k samplings.
+
+        Parameters
+        ----------
+        k : int, default 5
+            Number of folds.
+        seed : int, optional
+            Of the folds and the fits.
+        draws, tune, chains : int
+            For the posterior of each fold.
+        n_starts : int, default 16
+            Starts of EM in each fold.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by fold: ``n_rows`` held out, ``em`` and ``posterior`` (summed log densities of these, user's
+            units), ``difference`` (posterior minus EM), ``difference_squares`` (summed over rows), ``max_r_hat``.
+
+        Raises
+        ------
+        ArgumentError
+            When `k` is illegal, or one of the fits was made by something of your own and cannot be made again.
+        """
+        return cross_validate(
+            self.em, self.bayes, k=k, seed=seed, draws=draws, tune=tune, chains=chains, n_starts=n_starts
+        )
+
+    # ---------------------------------------------------------------- words
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
         """What was found, topic by topic."""
         tables = {
-            "components": self.components, "parameters": self.parameters, "prediction": self.prediction,
-            "memberships": self.memberships,
+            "components": self._components, "parameters": self._parameters, "label_free": self.label_free,
+            "errors": self._errors[0], "joint": self.joint, "pull": self.pull, "density": self.density,
+            "memberships": self._memberships, "partition": self.partition, "optimum": self.optimum,
+            "prediction": self.prediction,
         }  # fmt: skip
         return find(tables, self.bayes.info.diagnostics, self.interval_prob)
 
+    @property
+    def opening(self) -> str:
+        """The sum of the findings, in a sentence."""
+        return open_verdict(self.findings)
+
     @cached_property
     def verdict(self) -> str:
-        """Where the estimate can be trusted, in a paragraph."""
+        """Where the estimate can be trusted, where not, and what to do, in a paragraph."""
         return summarize_findings(self.findings)
 
     @cached_property
     def advice(self) -> tuple[str, ...]:
         """What to do; empty where nothing need be done."""
         return advise(self.findings)
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What is withheld, or came from less than everything, and why."""
+        if self.labels_hold:
+            asked = (
+                ("se_information", "se_sandwich", "se_bootstrap") if self.n_boot else ("se_information", "se_sandwich")
+            )
+            said = {name: reason for name, reason in self._errors[1].items() if name in asked}
+            said |= {
+                name: found for name, found in (("joint", self.joint), ("prior", self.pull)) if isinstance(found, str)
+            }
+        else:
+            said = {"components, parameters, errors, joint, memberships": self._doubt("parameters")}
+        every = self.bayes.mixture.n_mixtures
+        if self._rows.n_draws < every:
+            said["memberships of rows"] = f"computed from {self._rows.n_draws} of {every} draws, evenly spaced"
+        if self.loo is None:
+            said["leave-one-out"] = "withheld: the fit is too large to keep its pointwise log-likelihood"
+        elif getattr(self.loo, "subsample_size", None):
+            said["leave-one-out"] = f"computed from {self.loo.subsample_size} of {self.em.n_rows} rows"
+        return said
+
+    def in_full(self, name: str) -> pd.DataFrame:
+        """Return a table with what is withheld from it where labels are doubtful.
+
+        Parameters
+        ----------
+        name : {"components", "parameters", "errors", "memberships"}
+            The table.
+
+        Returns
+        -------
+        DataFrame
+            All of it, whether it means anything or not.
+
+        Raises
+        ------
+        ArgumentError
+            When there is no such table.
+        """
+        tables = {
+            "components": lambda: self._components, "parameters": lambda: self._parameters,
+            "errors": lambda: self._errors[0], "memberships": lambda: self._memberships,
+        }  # fmt: skip
+        if name not in tables:
+            raise ArgumentError(f"name={name!r} is not a table that is ever withheld; use one of {', '.join(tables)}")
+        return tables[name]()
+
+    def _or_withheld(self, table: pd.DataFrame) -> pd.DataFrame:
+        return table if self.labels_hold else without_posterior(table)
+
+    def _doubt(self, name: str) -> str:
+        share = float(self.bayes.info.diagnostics.get("ambiguous_share", 0.0))
+        return DOUBTFUL.format(share=share, name=name)
+
+    # ---------------------------------------------------------------- showing and saving
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Every table that is there, by the name of its level."""
+        found = {
+            "components": self.components, "parameters": self.parameters, "errors": self.errors,
+            "label_free": self.label_free, "density": self.density.table, "memberships": self.memberships,
+            "prediction": self.prediction, "optimum": self.optimum,
+        }  # fmt: skip
+        if isinstance(self.joint, JointPosition):
+            found["joint"] = pd.DataFrame({"value": vars(self.joint)}).rename_axis("quantity")
+        if self.partition is not None:
+            found["partition"] = self.partition.table
+        # Only if somebody has asked for them: they take seconds.
+        modes = self.__dict__.get("modes")
+        if isinstance(modes, pd.DataFrame):
+            found["modes"] = modes
+        if isinstance(self.pull, PriorPull):
+            found["pull"] = self.pull.table
+        words = [(f.topic, f.level, f.text, f.advice) for f in self.findings]
+        found["findings"] = pd.DataFrame(words, columns=["topic", "level", "text", "advice"]).set_index("topic")
+        return found
+
+    @property
+    def tree(self) -> "xr.DataTree":
+        """Everything as an xarray DataTree, one group for each level; ``.to_netcdf(path)`` saves it."""
+        attributes = {
+            "header": self.header, "verdict": self.verdict, "interval_prob": self.interval_prob,
+            "interval_kind": self.interval_kind, "distance": self.distance, "seed": self.seed,
+        }  # fmt: skip
+        return as_tree(self.tables, attributes)
 
     @property
     def header(self) -> str:
@@ -109,88 +380,10 @@ class Comparison:
     @property
     def shown_tables(self) -> dict[str, pd.DataFrame]:
         """The tables that are printed, by title, their numbers rounded to what they can bear."""
-        return {
-            f"Parameters ({self.interval_prob:.0%} {self.interval_kind.upper()})": rounded_parameters(self.parameters),
-            "Components": rounded(
-                self.components, {"em_weight": 3, "posterior_weight": 3, "hellinger": 3, "margin": 3}
-            ),
-            "Prediction": rounded(
-                self.prediction, dict.fromkeys(self.prediction.columns, 2) | {"n_parameters": 0, "pareto_k_bad": 0}
-            ),
-        }
+        return shown_tables(self)
 
     def __repr__(self) -> str:
-        return terminal_text(self.header, self.shown_tables, self.verdict, self.advice)
+        return terminal_text(self.header, self.shown_tables, self.notes, self.verdict)
 
     def _repr_html_(self) -> str:
-        return notebook_html(self.header, self.shown_tables, self.verdict, self.advice)
-
-
-def compare(
-    em: MixtureFit, bayes: MixtureFit, *, ci_prob: float | None = None, ci_kind: str | None = None
-) -> Comparison:
-    """Compare a maximum-likelihood estimate with a posterior of the same mixture.
-
-    Parameters
-    ----------
-    em : MixtureFit
-        A point estimate, from `fit_em`.
-    bayes : MixtureFit
-        Draws, from `fit_bayes`, of the same rows and columns with the same number of components and structure.
-    ci_prob : float, optional
-        Probability of the intervals. Default ``az.rcParams["stats.ci_prob"]``.
-    ci_kind : {"eti", "hdi"}, optional
-        Kind of the parameters' intervals. Default ``az.rcParams["stats.ci_kind"]``.
-
-    Returns
-    -------
-    Comparison
-        Tables ``components``, ``parameters``, ``prediction``, ``memberships``; ``findings``, ``verdict``, ``advice``.
-
-    Raises
-    ------
-    ComparisonError
-        When the two do not describe the same rows, columns, components or structure.
-    ArgumentError
-        When one of them is not what it should be, or an argument is illegal.
-
-    Examples
-    --------
-    >>> import bayesgmm as bg
-    >>> table = bg.load_dataset("faithful")
-    >>> em = bg.fit_em(table, 2, seed=0)
-    >>> post = bg.fit_bayes(table, 2, seed=0, em=em)  # doctest: +SKIP
-    >>> bg.compare(em, post)  # doctest: +SKIP
-    """
-    import arviz as az
-
-    prob = az.rcParams["stats.ci_prob"] if ci_prob is None else ci_prob
-    kind = az.rcParams["stats.ci_kind"] if ci_kind is None else ci_kind
-    if not 0 < prob < 1:
-        raise ArgumentError(f"ci_prob={prob!r} must lie between 0 and 1")
-    if kind not in ("eti", "hdi"):
-        raise ArgumentError(f"ci_kind={kind!r} must be 'eti' or 'hdi'")
-    _check_pair(em, bayes)
-    return Comparison(em, bayes, float(prob), kind)
-
-
-def _check_pair(em: Any, bayes: Any) -> None:
-    for name, fit, drawn in (("em", em, False), ("bayes", bayes, True)):
-        if not isinstance(fit, MixtureFit):
-            raise ArgumentError(f"{name} must be a MixtureFit, not {type(fit).__name__}")
-        if fit.has_draws != drawn:
-            expected = "draws, from fit_bayes" if drawn else "a point estimate, from fit_em"
-            raise ArgumentError(f"{name}={fit!r} must be {expected}")
-    for what, one, other in (
-        ("columns", em.features, bayes.features),
-        ("number of components", em.n_components, bayes.n_components),
-        ("structure", str(em.structure), str(bayes.structure)),
-        ("number of rows", em.n_rows, bayes.n_rows),
-    ):
-        if one != other:
-            raise ComparisonError(f"the fits differ in their {what}: {one} and {other}")
-    if not np.array_equal(em.prepared.values, bayes.prepared.values, equal_nan=True):
-        rows = np.flatnonzero((em.prepared.values != bayes.prepared.values).any(axis=1))
-        raise ComparisonError(
-            f"the fits saw different values in {len(rows)} rows, the first is {em.prepared.rows[rows[0]]}"
-        )
+        return notebook_html(self.header, self.shown_tables, self.notes, self.verdict)

@@ -5,7 +5,7 @@ precision stays in the DataFrames.
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 
 import numpy as np
@@ -20,11 +20,11 @@ def rounded_parameters(table: pd.DataFrame) -> pd.DataFrame:
     """Return the parameter table as text, each row rounded to two digits of its standard deviation."""
     decimals = [_decimals(sd) for sd in table["sd"]]
     columns = {
-        name: [f"{value:.{places}f}" for value, places in zip(table[name], decimals, strict=True)]
+        name: [_number(value, places) for value, places in zip(table[name], decimals, strict=True)]
         for name in ("em", "mean", "sd", "lower", "upper")
     }
-    columns["quantile"] = [f"{value:.3f}" for value in table["quantile"]]
-    columns["z"] = [f"{value:+.2f}" for value in table["z"]]
+    columns["quantile"] = [_number(value, 3) for value in table["quantile"]]
+    columns["z"] = ["" if pd.isna(value) else f"{value:+.2f}" for value in table["z"]]
     columns["verdict"] = list(table["verdict"])
     columns["r_hat"] = [_number(value, 3) for value in table["r_hat"]]
     columns["ess_bulk"] = [_number(value, 0) for value in table["ess_bulk"]]
@@ -40,22 +40,22 @@ def rounded(table: pd.DataFrame, decimals: Mapping[str, int]) -> pd.DataFrame:
     return pd.DataFrame(columns, index=table.index)
 
 
-def terminal_text(header: str, tables: Mapping[str, pd.DataFrame], verdict: str, advice: Sequence[str]) -> str:
-    """Return header, tables, verdict and advice for a terminal."""
+def terminal_text(header: str, tables: Mapping[str, pd.DataFrame], notes: Mapping[str, str], verdict: str) -> str:
+    """Return header, tables, notes and verdict for a terminal."""
     parts = [header]
     parts += [f"{title}\n{table.to_string(index_names=False)}" for title, table in tables.items()]
+    parts += ["\n".join(textwrap.fill(f"{name}: {note}", _WIDTH) for name, note in notes.items())] if notes else []
     parts.append(textwrap.fill(verdict, _WIDTH))
-    parts += [textwrap.fill(f"Advice: {line}", _WIDTH) for line in advice]
     return "\n\n".join(parts)
 
 
-def notebook_html(header: str, tables: Mapping[str, pd.DataFrame], verdict: str, advice: Sequence[str]) -> str:
-    """Return header, tables, verdict and advice for a notebook; everything is escaped."""
+def notebook_html(header: str, tables: Mapping[str, pd.DataFrame], notes: Mapping[str, str], verdict: str) -> str:
+    """Return header, tables, notes and verdict for a notebook; everything is escaped."""
     parts = [f"<p><strong>{escape(header)}</strong></p>"]
     for title, table in tables.items():
         parts.append(f"<p>{escape(title)}</p>{table.to_html(border=0, index_names=False)}")
+    parts += [f"<p><small>{escape(name)}: {escape(note)}</small></p>" for name, note in notes.items()]
     parts.append(f"<p>{escape(verdict)}</p>")
-    parts += [f"<p><em>Advice: {escape(line)}</em></p>" for line in advice]
     return "\n".join(parts)
 
 

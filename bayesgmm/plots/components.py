@@ -27,13 +27,24 @@ from bayesgmm.plots.style import (
     literal,
     new_axes,
     tidy,
+    with_note,
 )
 from bayesgmm.plots.subject import Subject, read_subject
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw_component_curves", "draw_ellipses", "draw_rows", "ellipses", "plot_components"]
+__all__ = [
+    "DRAWS",
+    "draw_component_curves",
+    "draw_ellipses",
+    "draw_outlines",
+    "draw_points",
+    "draw_rows",
+    "ellipses",
+    "legend_handles",
+    "plot_components",
+]
 
 Floats = NDArray[np.float64]
 
@@ -79,12 +90,12 @@ def plot_components(
     ax = new_axes(ax)
     if len(names) == 1:
         draw_component_curves(ax, subject, names[0], subject.interval_prob(prob))
-        ax.set(xlabel=literal(names[0]), ylabel="weight x density")
+        ax.set(xlabel=with_note(literal(names[0]), subject.label_note), ylabel="weight x density")
     else:
         draw_rows(ax, subject, names)
         draw_ellipses(ax, subject, names)
-        ax.set(xlabel=literal(names[0]), ylabel=literal(names[1]))
-    ax.legend(handles=_legend(subject, len(names)), frameon=False, fontsize="small")
+        ax.set(xlabel=with_note(literal(names[0]), subject.label_note), ylabel=literal(names[1]))
+    ax.legend(handles=legend_handles(subject, len(names)), frameon=False, fontsize="small")
     return tidy(ax)
 
 
@@ -112,8 +123,12 @@ def ellipses(means: Floats, covariances: Floats, share: float = SHARE) -> Floats
 
 def draw_rows(ax: "Axes", subject: Subject, names: Sequence[str], size: float = 16.0) -> None:
     """Draw the rows in two columns, coloured by membership, the marker by the most probable component."""
-    shares = subject.shown_shares
-    points, colors, labels = subject.columns(names)[subject.shown_rows], blend(shares), shares.argmax(axis=1)
+    draw_points(ax, subject.columns(names)[subject.shown_rows], subject.shown_shares, size)
+
+
+def draw_points(ax: "Axes", points: Floats, shares: Floats, size: float = 16.0) -> None:
+    """Draw points of shape (n, 2), coloured by memberships of shape (n, K)."""
+    colors, labels = blend(shares), shares.argmax(axis=1)
     for k in range(shares.shape[1]):
         own = labels == k
         x, y = points[own].T
@@ -122,13 +137,15 @@ def draw_rows(ax: "Axes", subject: Subject, names: Sequence[str], size: float = 
 
 def draw_ellipses(ax: "Axes", subject: Subject, names: Sequence[str]) -> None:
     """Draw the ellipses of a sample of draws, thin, and EM's on top."""
-    draws, point = subject.draws(names, DRAWS), subject.point(names)
-    for k in range(subject.n_components):
-        if draws is not None:
-            outlines = ellipses(draws.means[:, k], draws.covariances[:, k])
-            ax.add_collection(
-                LineCollection(list(outlines), colors=component_color(k), linewidths=0.7, alpha=0.25, zorder=2)
-            )
+    draw_outlines(ax, subject.draws(names, DRAWS), subject.point(names))
+
+
+def draw_outlines(ax: "Axes", draws: Mixture | None, point: Mixture | None) -> None:
+    """Draw the ellipses of two-dimensional mixtures: of draws with one leading dimension, and of an estimate."""
+    if draws is not None:
+        for k in range(draws.n_components):
+            outlines = list(ellipses(draws.means[:, k], draws.covariances[:, k]))
+            ax.add_collection(LineCollection(outlines, colors=component_color(k), linewidths=0.7, alpha=0.25, zorder=2))
     if point is not None:
         _draw_estimate(ax, point)
     ax.autoscale_view()
@@ -166,7 +183,8 @@ def _draw_rug(ax: "Axes", data: Floats, colors: Floats) -> None:
     )
 
 
-def _legend(subject: Subject, n_columns: int) -> list[Any]:
+def legend_handles(subject: Subject, n_columns: int) -> list[Any]:
+    """Return what stands in a legend of components in one or two dimensions."""
     weights = subject.main.mixture.weights.reshape(-1, subject.n_components).mean(axis=0)
     handles: list[Any] = [component_handle(k, f"component {k} ({weight:.0%})") for k, weight in enumerate(weights)]
     what = f"{SHARE:.0%} ellipses" if n_columns == 2 else "densities"

@@ -1,7 +1,8 @@
-"""Which component each row belongs to, row by row, and how sure that is.
+"""Which component each row belongs to, row by row, how sure that is, and why it is not surer.
 
 A bar for each row, one colour for each component, the row's own component at the foot. In most data most rows are
-certain and say nothing, so the picture shows the rows that are not, and says in words what the others are like.
+certain and say nothing, so the picture shows the rows that are not, and says in words what the others are like. The
+second picture splits the uncertainty of these rows in what remains if the parameters were known, and what does not.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,23 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from bayesgmm.errors import ArgumentError
-from bayesgmm.plots.style import EM_COLOR, component_color, literal, new_axes, tidy
+from bayesgmm.plots.style import (
+    EM_COLOR,
+    GUIDE_COLOR,
+    POSTERIOR_COLOR,
+    component_color,
+    literal,
+    new_axes,
+    tidy,
+    with_note,
+)
 from bayesgmm.plots.subject import read_subject
+from bayesgmm.posterior.memberships import entropy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_memberships"]
+__all__ = ["plot_entropy", "plot_memberships"]
 
 Floats = NDArray[np.float64]
 
@@ -73,7 +84,8 @@ def plot_memberships(fit: Any, ax: "Axes | None" = None, *, n_rows: int = 40, pr
         responsibilities = subject.estimate.responsibilities(subject.main.prepared.values[order])
         handles.append(_draw_em(ax, shown, responsibilities))
     _label_rows(ax, shown)
-    ax.set(ylim=(0, 1), xlim=(-0.6, len(order) - 0.4), ylabel="membership", xlabel=_describe_rest(every, order))
+    ax.set(ylim=(0, 1), xlim=(-0.6, len(order) - 0.4), ylabel="membership")
+    ax.set_xlabel(with_note(_describe_rest(every, order), subject.label_note))
     ax.legend(
         handles=handles,
         frameon=False,
@@ -83,6 +95,60 @@ def plot_memberships(fit: Any, ax: "Axes | None" = None, *, n_rows: int = 40, pr
         bbox_to_anchor=(0.5, 1.0),
     )
     return tidy(ax)
+
+
+def plot_entropy(fit: Any, ax: "Axes | None" = None, *, n_rows: int = 60) -> "Axes":
+    """Draw the entropy of the least certain memberships, split by where it comes from (math.md, 7.3).
+
+    Parameters
+    ----------
+    fit : MixtureFit or Comparison
+        What to draw. Of a comparison, EM's own entropies are marked.
+    ax : matplotlib Axes, optional
+        Where to draw. Default a new figure.
+    n_rows : int, default 60
+        At most how many rows; those of the largest entropy are taken.
+
+    Returns
+    -------
+    matplotlib Axes
+        The axes: a bar for each row, the least certain at the left.
+
+    Raises
+    ------
+    ArgumentError
+        When `n_rows` is not positive.
+    """
+    if n_rows < 1:
+        raise ArgumentError(f"n_rows={n_rows} must be at least 1")
+    subject = read_subject(fit)
+    every = subject.memberships(0.5)
+    order = np.argsort(-every["entropy"].values, kind="stable")[:n_rows]
+    shown, positions = every.isel(row=order), np.arange(len(order))
+    ax = new_axes(ax, (10.0, 3.6))
+    aleatoric, epistemic = shown["entropy_aleatoric"].values, shown["entropy_epistemic"].values
+    ax.bar(positions, aleatoric, width=0.86, color=GUIDE_COLOR, alpha=0.6, label="components overlap (aleatoric)")
+    if subject.has_draws:
+        ax.bar(
+            positions, epistemic, bottom=aleatoric, width=0.86, color=POSTERIOR_COLOR, alpha=0.8,
+            label="parameters are not known (epistemic)",
+        )  # fmt: skip
+    if subject.has_draws and subject.estimate is not None:
+        own = entropy(subject.estimate.responsibilities(subject.main.prepared.values[order]))
+        ax.plot(positions, own, ls="", marker="D", ms=4.5, color="white", mec=EM_COLOR, mew=1.1, zorder=3, label="EM")
+    _label_rows(ax, shown)
+    ax.set(ylim=(0, None), xlim=(-0.6, len(order) - 0.4), ylabel="entropy (nats)")
+    ax.set_xlabel(with_note(_describe_sums(every, order), subject.label_note))
+    ax.legend(frameon=False, fontsize="small", ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    return tidy(ax)
+
+
+def _describe_sums(memberships: xr.Dataset, order: NDArray[np.intp]) -> str:
+    total, own = float(memberships["entropy"].sum()), float(memberships["entropy_epistemic"].sum())
+    share = f"; {own / total:.0%} of it for not knowing the parameters" if total > 0 else ""
+    rest = float(memberships["entropy"].sum() - memberships["entropy"].values[order].sum())
+    others = f" (all other rows together {rest:.2g})" if len(order) < memberships.sizes["row"] else ""
+    return f"row: entropies add up to {total:.3g} nats{share}{others}"
 
 
 def _least_certain(memberships: xr.Dataset, n_rows: int) -> NDArray[np.intp]:

@@ -18,7 +18,7 @@ MAX_COLUMNS = 8
 
 
 def plot_pairs(fit: Any, *, features: Sequence[str] | None = None, prob: float | None = None) -> Figure:
-    """Draw every pair of columns with the components over the data.
+    """Draw every pair of columns with the components over the data; see `plot_projection` for many columns.
 
     Parameters
     ----------
@@ -64,6 +64,8 @@ def plot_pairs(fit: Any, *, features: Sequence[str] | None = None, prob: float |
         if i == d - 1:
             ax.set_xlabel(literal(names[j], 24))
         tidy(ax)
+    if subject.label_note:
+        figure.supxlabel(subject.label_note, fontsize="medium")
     figure.legend(handles=_legend(subject), frameon=False, loc="upper right", bbox_to_anchor=(0.98, 0.96))
     return figure
 

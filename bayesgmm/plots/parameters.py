@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from bayesgmm.errors import ArgumentError
-from bayesgmm.plots.style import EM_COLOR, GUIDE_COLOR, component_color, literal, new_grid, tidy
+from bayesgmm.plots.style import EM_COLOR, GUIDE_COLOR, component_color, literal, new_grid, tidy, with_note
 from bayesgmm.plots.subject import Subject, read_subject
 from bayesgmm.posterior.parameters import Parameter, list_parameters, parameter_draws
 
@@ -70,7 +70,7 @@ def plot_parameters(fit: Any, *, prob: float | None = None) -> Figure:
         ax.set_title(group, loc="left", fontsize="medium", fontweight="bold")
     header = ("" if point is None else "EM", "posterior", f"{held:.0%} {kind.upper()}")
     _write_columns(axes[0], -0.95, header, fontweight="bold")
-    axes[-1].set_xlabel("posterior standard deviations from the posterior mean")
+    axes[-1].set_xlabel(with_note("posterior standard deviations from the posterior mean", subject.label_note))
     figure.legend(
         handles=_legend(subject, f"{held:.0%} {kind.upper()}"),
         frameon=False,

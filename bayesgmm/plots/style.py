@@ -30,6 +30,7 @@ __all__ = [
     "new_axes",
     "new_grid",
     "tidy",
+    "with_note",
 ]
 
 Floats = NDArray[np.float64]
@@ -71,6 +72,11 @@ def literal(text: str, limit: int = 40) -> str:
     """Return a user's text as matplotlib should write it: dollars are no mathematics, and `limit` signs are enough."""
     shown = text if len(text) <= limit else f"{text[: limit - 1]}\N{HORIZONTAL ELLIPSIS}"
     return shown.replace("$", r"\$")
+
+
+def with_note(label: str, note: str) -> str:
+    """Return the label of an axis with a note below it, where there is one."""
+    return f"{label}\n{note}" if note else label
 
 
 def new_axes(ax: "Axes | None", size: tuple[float, float] = (5.8, 4.2)) -> "Axes":

@@ -55,6 +55,15 @@ class Subject:
         return self.main.has_draws
 
     @property
+    def label_note(self) -> str:
+        """What a picture of single components must say where labels are doubtful; otherwise empty."""
+        diagnostics = self.main.info.diagnostics
+        if not (self.has_draws and diagnostics.get("labels_are_doubtful")):
+            return ""
+        share = diagnostics.get("ambiguous_share", np.nan)
+        return f"components cannot be told apart in {share:.0%} of the draws"
+
+    @property
     def features(self) -> tuple[str, ...]:
         """Names of the columns."""
         return self.main.features

@@ -85,6 +85,8 @@ def _trace(fit: MixtureFit) -> Figure:
 
 def _components(fit: MixtureFit) -> Html:
     """Tabulate weight, centre and standard deviations of each component; for draws their posterior means."""
+    if fit.has_draws and fit.info.diagnostics.get("labels_are_doubtful"):
+        return paragraphs("Withheld: components cannot be told apart, so that a mean over the draws means nothing.")
     weights = fit.mixture.weights.reshape(-1, fit.n_components).mean(axis=0)
     d = len(fit.features)
     means = fit.mixture.means.reshape(-1, fit.n_components, d).mean(axis=0)

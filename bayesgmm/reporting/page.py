@@ -1,7 +1,7 @@
-"""One HTML file that says everything about a comparison or a fit: verdict, tables, pictures, how it was made.
+"""One HTML file that says all about a comparison, a fit or a selection: verdict, tables, pictures, how it was made.
 
 The file needs no other file and no network: styles are inside, pictures are data URIs. It is written whole or not at
-all.
+all. The same page can be had as Markdown, with its pictures in a folder beside.
 """
 
 from pathlib import Path
@@ -9,32 +9,35 @@ from typing import TYPE_CHECKING
 
 from bayesgmm.errors import ArgumentError
 from bayesgmm.fit import MixtureFit
+from bayesgmm.reporting.markdown import write_markdown
 from bayesgmm.storage import replacing
 
 if TYPE_CHECKING:
     from bayesgmm.comparison import Comparison
+    from bayesgmm.selection import Selection
 
 __all__ = ["report"]
 
 
 def report(
-    check: "Comparison | MixtureFit",
+    check: "Comparison | MixtureFit | Selection",
     path: str | Path,
     *,
     title: str | None = None,
     source: str | None = None,
     command: str | None = None,
 ) -> Path:
-    """Write a page about a comparison or a fit.
+    """Write a page about a comparison, a fit or a selection.
 
     Parameters
     ----------
-    check : Comparison or MixtureFit
+    check : Comparison, MixtureFit or Selection
         What the page is about.
     path : str or Path
-        The file to write, ``.html``; one that is there already is replaced.
+        The file to write, ``.html`` or ``.md``; one that is there already is replaced. Beside ``name.md`` the pictures
+        lie in the folder ``name_files``.
     title : str, optional
-        The heading. Default says what was compared.
+        The heading. Default says what the page is about.
     source : str, optional
         Where the data came from, in words; a fit does not know.
     command : str, optional
@@ -55,10 +58,11 @@ def report(
     # Pictures load matplotlib; a summary, which lives in this room too, does without.
     from bayesgmm.comparison import Comparison
     from bayesgmm.reporting.sections import page
+    from bayesgmm.selection import Selection
 
     target = Path(path)
-    if target.suffix.lower() not in (".html", ".htm"):
-        raise ArgumentError(f"a report ends in .html; {str(target)!r} does not")
+    if target.suffix.lower() not in (".html", ".htm", ".md"):
+        raise ArgumentError(f"a report ends in .html or .md; {str(target)!r} does not")
     if isinstance(check, Comparison):
         from bayesgmm.reporting.comparison_page import comparison_sections
 
@@ -67,17 +71,29 @@ def report(
         from bayesgmm.reporting.fit_page import fit_sections
 
         sections, under = fit_sections(check, source, command), check.summary().header[0]
+    elif isinstance(check, Selection):
+        from bayesgmm.reporting.selection_page import selection_sections
+
+        sections, under = selection_sections(check, source, command), check.header
     else:
-        raise ArgumentError(f"a report is about a comparison or a fit, not {type(check).__name__}")
+        raise ArgumentError(f"a report is about a comparison, a fit or a selection, not {type(check).__name__}")
     text = page(title or _title(check), under, sections)
+    if target.suffix.lower() == ".md":
+        return write_markdown(text, target)
     with replacing(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return target
 
 
-def _title(check: "Comparison | MixtureFit") -> str:
-    fit = check if isinstance(check, MixtureFit) else check.em
-    columns = ", ".join(fit.features[:4]) + (", ..." if len(fit.features) > 4 else "")
+def _title(check: "Comparison | MixtureFit | Selection") -> str:
     if isinstance(check, MixtureFit):
-        return f"Gaussian mixture of {columns}"
-    return f"EM and the posterior: {columns}"
+        return f"Gaussian mixture of {_columns(check.features)}"
+    from bayesgmm.selection import Selection
+
+    if isinstance(check, Selection):
+        return f"How many components: {_columns(check.prepared.features)}"
+    return f"EM and the posterior: {_columns(check.em.features)}"
+
+
+def _columns(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

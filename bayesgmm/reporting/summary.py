@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bayesgmm.errors import ArgumentError
 from bayesgmm.fit import MixtureFit
 from bayesgmm.posterior.parameters import parameter_draws
 from bayesgmm.reporting.advice import advise
 from bayesgmm.reporting.html import Html, element, list_of, paragraphs, table
-from bayesgmm.reporting.numbers import write_count, write_number, write_r_hat
+from bayesgmm.reporting.numbers import NONE, write_count, write_number, write_r_hat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +51,7 @@ class Summary:
 
     def __repr__(self) -> str:
         formats: dict[str, Callable[[float], str]] = {name: _writer(str(name)) for name in self.table.columns}
-        rows = self.table.rename_axis(None).to_string(formatters=formats, justify="right")
+        rows = self.table.rename_axis(None).to_string(formatters=formats, justify="right", na_rep=NONE)
         warned = [f"! {sentence}" for sentence in self.advice]
         return "\n".join([*self.header, "", rows, "", *self.notes, *warned]).rstrip()
 
@@ -90,7 +91,7 @@ def summarize(fit: MixtureFit, prob: float | None = None) -> Summary:
     if prob is not None and not 0 < prob < 1:
         raise ArgumentError(f"prob={prob} must lie between 0 and 1")
     parameters = _draws_table(fit, prob) if fit.has_draws else _estimate_table(fit)
-    return Summary(_header(fit), parameters, _notes(fit), advise(fit, parameters))
+    return Summary(_header(fit), parameters, _notes(fit), advise(fit, parameters.dropna(how="all")))
 
 
 def _writer(column: str) -> "Callable[[float], str]":
@@ -106,10 +107,19 @@ def _estimate_table(fit: MixtureFit) -> pd.DataFrame:
 
 
 def _draws_table(fit: MixtureFit, prob: float | None) -> pd.DataFrame:
+    """Summarise draws; where components cannot be told apart their rows are empty and the whole mixture comes first."""
+    own = _summarize_draws(*parameter_draws(fit.mixture, fit.structure), prob)
+    if not fit.info.diagnostics.get("labels_are_doubtful"):
+        return own
+    from bayesgmm.comparison.parameters import whole_mixture
+
+    return pd.concat([_summarize_draws(*whole_mixture(fit), prob), own.assign(**dict.fromkeys(own.columns, np.nan))])
+
+
+def _summarize_draws(names: list[str], values: NDArray[np.float64], prob: float | None) -> pd.DataFrame:
     import arviz as az
     import xarray as xr
 
-    names, values = parameter_draws(fit.mixture, fit.structure)
     draws = xr.Dataset({"parameter": (("chain", "draw", "name"), values)}, coords={"name": names})
     # Rows come in the order of the draws' last axis, so names can be put back without ArviZ's own labels.
     # Chains that do not move give 0 / 0, which ArviZ turns into NaN and `advise` into a sentence.
@@ -143,6 +153,11 @@ def _notes(fit: MixtureFit) -> tuple[str, ...]:
         notes.append("All components share one covariance; it is listed under component 0.")
     if fit.structure.is_spherical and len(fit.features) > 1:
         notes.append(f"A component's variance is the same in every column; it is listed under {fit.features[0]}.")
+    if fit.has_draws and fit.info.diagnostics.get("labels_are_doubtful"):
+        notes.append(
+            "Rows of single components are left empty: their names mean nothing. The first rows are of the whole "
+            "mixture."
+        )
     if not fit.has_draws:
         notes.append(
             f"log-likelihood {fit.log_likelihood:,.3f}, {fit.n_parameters} free parameters, AIC {fit.aic:,.2f}, "

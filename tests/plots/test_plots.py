@@ -11,25 +11,30 @@ from scipy import stats
 
 from bayesgmm.comparison import compare
 from bayesgmm.data.prepare import prepare
+from bayesgmm.em.fit import fit_em
 from bayesgmm.errors import ArgumentError
-from bayesgmm.fit import FitInfo, assemble
+from bayesgmm.fit import FitInfo, MixtureFit, assemble
 from bayesgmm.mixture import Mixture
 from bayesgmm.plots import (
     plot_comparison,
     plot_components,
     plot_density,
+    plot_em_trace,
+    plot_entropy,
     plot_memberships,
     plot_pairs,
     plot_parameters,
+    plot_projection,
     plot_trace,
 )
 from bayesgmm.plots.components import ellipses
 from bayesgmm.plots.density import highest_density_thresholds
+from bayesgmm.plots.projection import separating_directions
 from bayesgmm.plots.style import blend, component_color, literal
 from bayesgmm.plots.subject import read_subject
 from bayesgmm.posterior.parameters import parameter_names
 
-ON_AXES = [plot_density, plot_components, plot_memberships]
+ON_AXES = [plot_density, plot_components, plot_memberships, plot_entropy]
 
 
 def labels_of(handles):
@@ -253,3 +258,96 @@ class TestSubject:
         ax = plot_density(assemble(mixture, prepared, FitInfo("em", "VII", 2), read_scaling(prepared)))
         left = sum(p.get_height() * p.get_width() for p in ax.patches if p.get_x() < 5)
         assert left == pytest.approx(0.75)
+
+
+class TestEntropy:
+    def test_bars_are_the_entropies_and_marks_are_those_of_em(self, faithful_check):
+        ax = plot_entropy(faithful_check, n_rows=20)
+        table = faithful_check.memberships.sort_values("entropy", ascending=False, kind="stable").head(20)
+        heights = np.zeros(20)
+        for bar in ax.patches:
+            heights[round(bar.get_x() + bar.get_width() / 2)] += bar.get_height()
+        np.testing.assert_allclose(heights, table["entropy"], atol=1e-12)
+        (marks,) = (line for line in ax.lines if line.get_marker() == "D")
+        np.testing.assert_allclose(marks.get_ydata(), table["em_entropy"], atol=1e-12)
+
+    def test_an_estimate_has_one_part_only(self, faithful_em):
+        assert labels_of(plot_entropy(faithful_em).get_legend()) == ["components overlap (aleatoric)"]
+
+    def test_refuses_no_rows(self, faithful_em):
+        with pytest.raises(ArgumentError, match="n_rows=0"):
+            plot_entropy(faithful_em, n_rows=0)
+
+
+class TestEMTrace:
+    def test_shows_the_climb_and_every_optimum(self, faithful):
+        em = fit_em(faithful, 3, seed=0)
+        ax = plot_em_trace(em)
+        climb = next(line for line in ax.lines if line.get_label() == "the run that won")
+        np.testing.assert_array_equal(climb.get_ydata(), em.em_trace)
+        levels = [line.get_ydata()[0] for line in ax.lines if line is not climb]
+        np.testing.assert_allclose(levels, em.optima["log_likelihood"].head(12))
+        assert [text.get_text().split()[0] for text in ax.texts] == [
+            str(count) for count in em.optima["times_reached"].head(12)
+        ]
+
+    @pytest.mark.parametrize("name", ["faithful_draws", "faithful_em"])
+    def test_refuses_what_has_no_trace(self, name, request):
+        with pytest.raises(ArgumentError, match="pass what fit_em returned"):
+            plot_em_trace(request.getfixturevalue(name))
+
+
+class TestProjection:
+    def test_two_groups_apart_in_a_known_direction(self):
+        """Equal covariances: the first direction is Fisher's discriminant."""
+        rng = np.random.default_rng(0)
+        root = rng.normal(size=(5, 5))
+        within = root @ root.T + np.eye(5)
+        means = rng.normal(size=(2, 5))
+        mixture = Mixture([0.3, 0.7], means, [within, within])
+        basis = separating_directions(mixture)
+        fisher = np.linalg.solve(within, means[1] - means[0])
+        cosine = fisher @ basis[:, 0] / np.linalg.norm(fisher) / np.linalg.norm(basis[:, 0])
+        assert abs(cosine) == pytest.approx(1.0)
+        np.testing.assert_allclose(basis.T @ mixture.covariance @ basis, np.eye(2), atol=1e-10)
+
+    def test_it_does_not_depend_on_units(self, iris_em):
+        scale = np.array([1.0, 10.0, 0.1, 1000.0])
+        plain = separating_directions(iris_em.mixture)
+        scaled = separating_directions(iris_em.mixture.affine(scale, 0.0))
+        np.testing.assert_allclose(scaled * scale[:, None], plain, rtol=1e-6)
+
+    def test_groups_are_apart_in_the_picture(self, iris_check):
+        ax = plot_projection(iris_check)
+        ax.figure.canvas.draw()
+        assert "petal" in ax.get_xlabel()
+        assert sum(len(c.get_offsets()) for c in ax.collections if not isinstance(c, LineCollection)) == 150
+        bundles = [c for c in ax.collections if isinstance(c, LineCollection)]
+        assert len(bundles) == 3
+
+    def test_refuses_one_column(self, galaxies_draws):
+        with pytest.raises(ArgumentError, match="one column"):
+            plot_projection(galaxies_draws)
+
+
+class TestDoubtfulLabels:
+    @pytest.mark.parametrize("draw", [plot_components, plot_memberships, plot_entropy, plot_projection])
+    def test_pictures_of_components_say_so(self, draw, doubtful):
+        assert draw(doubtful).get_xlabel().endswith("components cannot be told apart in 40% of the draws")
+
+    def test_figures_of_components_say_so(self, doubtful):
+        note = "components cannot be told apart in 40% of the draws"
+        assert plot_parameters(doubtful).axes[-1].get_xlabel().endswith(note)
+        assert plot_pairs(doubtful).get_supxlabel() == note
+        assert plot_trace(doubtful).viz["figure"].item().get_supxlabel() == note
+
+    def test_pictures_without_components_do_not(self, doubtful):
+        assert plot_density(doubtful).get_xlabel() == "eruptions"
+
+
+@pytest.fixture(scope="module")
+def doubtful(faithful_draws):
+    tree = faithful_draws.tree.copy()
+    diagnostics = {"labels_are_doubtful": True, "ambiguous_share": 0.4}
+    tree.attrs = {"bayesgmm_info": replace(faithful_draws.info, diagnostics=diagnostics).to_json()}
+    return MixtureFit(tree)

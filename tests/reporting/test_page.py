@@ -1,9 +1,12 @@
 """The page stands alone, says what it should, and lets nobody's column names become markup."""
 
+import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
+from shutil import which
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
@@ -58,7 +61,7 @@ def comparison_page(faithful_check, tmp_path_factory):
 class TestComparison:
     def test_needs_no_other_file(self, comparison_page):
         page = read(comparison_page)
-        assert len(page.sources) == page.tags.count("img") == 4
+        assert len(page.sources) == page.tags.count("img") == 5
         assert all(source.startswith("data:image/png;base64,") for source in page.sources)
         assert not {"script", "link", "iframe"} & set(page.tags)
         assert "http://" not in comparison_page.read_text() + ""
@@ -112,7 +115,7 @@ class TestWriting:
         assert read(tmp_path / "page.html").tags[0] == "html"
 
     def test_refusals(self, galaxies_draws, tmp_path):
-        with pytest.raises(ArgumentError, match=r"ends in \.html"):
+        with pytest.raises(ArgumentError, match=r"ends in \.html or \.md"):
             report(galaxies_draws, tmp_path / "page.pdf")
         with pytest.raises(ArgumentError, match="not str"):
             report("galaxies", tmp_path / "page.html")
@@ -143,3 +146,40 @@ class TestRecipe:
         info = replace(faithful_draws.info, settings={"priors": priors})
         fit = assemble(faithful_draws.mixture, faithful_draws.prepared, info, faithful_draws.scaling)
         assert "priors=bg.Priors(concentration=4.0, within_sd=[1.0, 2.0]))" in python_lines(None, fit)
+
+
+CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := which(name))), None)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to open the page in")
+class TestInABrowser:
+    """What a reader sees: the page is laid out, nothing overflows, and nothing is asked of the network."""
+
+    def test_the_page_renders_without_the_network(self, comparison_page, faithful_check, tmp_path):
+        done = subprocess.run(
+            [
+                CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}",
+                "--host-resolver-rules=MAP * ~NOTFOUND", "--window-size=400,900", "--virtual-time-budget=4000",
+                "--dump-dom", comparison_page.as_uri(),
+            ],
+            capture_output=True, text=True, timeout=120, check=True,
+        )  # fmt: skip
+        reader = Reader()
+        reader.feed(done.stdout)
+        assert faithful_check.opening in " ".join(reader.text.split())
+        assert reader.tags.count("img") == 5
+
+    def test_it_can_be_seen(self, comparison_page, tmp_path):
+        shot = tmp_path / "page.png"
+        subprocess.run(
+            [
+                CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
+                "--host-resolver-rules=MAP * ~NOTFOUND", "--hide-scrollbars", "--window-size=1000,3000",
+                f"--screenshot={shot}", comparison_page.as_uri(),
+            ],
+            capture_output=True, timeout=120, check=True,
+        )  # fmt: skip
+        pixels = plt.imread(shot)[:, :, :3]
+        assert pixels.shape[:2] == (3000, 1000)
+        # Pictures and coloured words are there: many colours besides those of paper and ink.
+        assert len(np.unique((pixels * 15).astype(int).reshape(-1, 3), axis=0)) > 50

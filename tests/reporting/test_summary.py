@@ -134,3 +134,14 @@ class TestAdvice:
         assert summarize(fit).advice == (
             "There is one chain: whether another would agree is not known. Sample with chains=4.",
         )
+
+
+def test_components_that_cannot_be_told_apart_are_withheld(faithful_many_draws):
+    doubtful = with_diagnostics(faithful_many_draws, labels_are_doubtful=True, ambiguous_share=0.4)
+    summary = summarize(doubtful)
+    assert summary.table.loc["means[0, waiting]"].isna().all()
+    whole = faithful_many_draws.mixture.mean[..., 1]
+    assert summary.table.loc["mean[waiting]", "mean"] == pytest.approx(whole.mean())
+    assert any("left empty" in note for note in summary.notes)
+    assert any("cannot be told apart" in line for line in summary.advice)
+    assert "nan" not in repr(summary).lower()
