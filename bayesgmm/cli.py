@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from bayesgmm.data import PreparedData
     from bayesgmm.fit import MixtureFit
+    from bayesgmm.selection import Selection
 
 __all__ = ["cli", "main"]
 
@@ -33,6 +34,7 @@ _EXAMPLES = """\b
 Examples:
   bayesgmm compare faithful -k 2 --out results
   bayesgmm fit measurements.csv -k 3 --method em
+  bayesgmm select measurements.csv -k 1:9
   bayesgmm datasets
 """
 _COMPARE_EXAMPLES = """\b
@@ -45,6 +47,14 @@ Examples:
   bayesgmm fit measurements.parquet -k 3 --method em
   bayesgmm fit iris -k 3 --method nuts --structure diag --out results
 """
+_SELECT_EXAMPLES = """\b
+Examples:
+  bayesgmm select iris -k 1:9 --structures all
+  bayesgmm select measurements.csv -k 2,3,4 --structures full,diag --bayes --report selection.html
+"""
+
+# A slip such as 1:99999 is named, not begun.
+_MOST_COMPONENTS = 1000
 
 
 class Interrupted(BaseException):
@@ -57,23 +67,78 @@ def cli() -> None:
     """Fit a Gaussian mixture by EM and as a posterior, and see how far the estimate can be trusted."""
 
 
+class Numbers(click.ParamType[list[int]]):
+    """Numbers of components: 3, 2,4 or 1:9, both ends included."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
+        """Return the numbers in increasing order, each once."""
+        found: set[int] = set()
+        for part in str(value).split(","):
+            first, colon, last = (piece.strip() for piece in part.partition(":"))
+            if not first.isdecimal() or not (last.isdecimal() or not colon):
+                self.fail(f"{value!r} is neither a number, nor 1:9, nor 2,3,5.", param, ctx)
+            ends = int(first), int(last or first)
+            if not 1 <= ends[0] <= ends[1] <= _MOST_COMPONENTS:
+                self.fail(f"{value!r} must lie between 1 and {_MOST_COMPONENTS} and go upwards, as 1:9.", param, ctx)
+            found |= set(range(ends[0], ends[1] + 1))
+        return sorted(found)
+
+
 def _shared_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the argument and the options that `compare` and `fit` have in common."""
     decorators = [
         click.argument("file"),
         click.option("-k", "--components", type=click.IntRange(min=1), required=True, help="Number of components."),
-        click.option("--columns", multiple=True, metavar="A,B", help="Columns to use. Default: every numeric one."),
         click.option("--structure", default="full", show_default=True, help="full, tied, diag, spherical, or a code."),
+        *_data_options(),
+        *_sampling_options(),
+        click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder to write results to."),
+        click.option("-q", "--quiet", is_flag=True, help="Show no progress and no warnings."),
+    ]
+    return _decorated(command, decorators)
+
+
+def _selection_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the argument and the options of `select`."""
+    decorators = [
+        click.argument("file"),
+        click.option("-k", "--components", type=Numbers(), default="1:9", show_default=True, metavar="NUMBERS",
+                     help="Numbers of components: 1:9, or 2,3,5."),
+        click.option("--structures", default="full,diag", show_default=True, metavar="A,B",
+                     help="Covariance structures, or all."),
+        click.option("--criterion", type=click.Choice(["bic", "icl", "aic"]), default="bic", show_default=True,
+                     help="What ranks the fits; smaller is better."),
+        *_data_options(),
+        click.option("--bayes", is_flag=True, help="Sample the posteriors of the best: prediction, evidence."),
+        click.option("--survivors", type=click.IntRange(min=1), default=3, show_default=True, help="How many of them."),
+        *_sampling_options(),
+        click.option("--report", type=click.Path(path_type=Path), metavar="PAGE", help="HTML page to write."),
+        click.option("-q", "--quiet", is_flag=True, help="Show no progress and no warnings."),
+    ]  # fmt: skip
+    return _decorated(command, decorators)
+
+
+def _data_options() -> list[Any]:
+    return [
+        click.option("--columns", multiple=True, metavar="A,B", help="Columns to use. Default: every numeric one."),
         click.option("--missing", type=click.Choice(["error", "drop", "marginalize"]), default="error",
                      show_default=True,
                      help="Rows with missing values: refuse the table, leave them out, or (EM) use what is there."),
         click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same fit."),
+    ]  # fmt: skip
+
+
+def _sampling_options() -> list[Any]:
+    return [
         click.option("--draws", type=click.IntRange(min=1), default=1000, show_default=True, help="Draws, each chain."),
         click.option("--tune", type=click.IntRange(min=0), default=500, show_default=True, help="Steps before them."),
         click.option("--chains", type=click.IntRange(min=1), default=4, show_default=True, help="Chains."),
-        click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder to write results to."),
-        click.option("-q", "--quiet", is_flag=True, help="Show no progress and no warnings."),
-    ]  # fmt: skip
+    ]
+
+
+def _decorated(command: Callable[..., None], decorators: Sequence[Any]) -> Callable[..., None]:
     for decorate in reversed(decorators):
         command = decorate(command)
     return command
@@ -106,7 +171,11 @@ def compare(
         written = []
         if out is not None:
             step("writing")
-            written = [_write_report(check, out, file, context), post.save(out / "fit.nc"), em.save(out / "em.nc")]
+            written = [
+                _write_report(check, out / "report.html", file, context),
+                post.save(out / "fit.nc"),
+                em.save(out / "em.nc"),
+            ]
     click.echo(text)
     _name_files(written)
 
@@ -136,7 +205,37 @@ def fit(
         written = []
         if out is not None:
             step("writing")
-            written = [_write_report(found, out, file, context), found.save(out / "fit.nc")]
+            written = [_write_report(found, out / "report.html", file, context), found.save(out / "fit.nc")]
+    click.echo(text)
+    _name_files(written)
+
+
+@cli.command(epilog=_SELECT_EXAMPLES)
+@_selection_options
+@click.pass_context
+def select(
+    context: click.Context, /, file: str, components: list[int], quiet: bool, report: Path | None, **options: Any
+) -> None:
+    """Choose the number of components and the covariance structure for the columns of FILE.
+
+    FILE is a CSV or Parquet file, or the name of a data set (see `bayesgmm datasets`). Every structure is fitted with
+    every number of components by EM; the table is sorted by the criterion.
+    """
+    with _progress(quiet=quiet) as step:
+        step("reading")
+        data = _prepare(file, options["columns"], options["missing"], quiet=quiet)
+        _check_page(report)
+        step("fitting the grid by EM")
+        found = _select(data, components, options)
+        if options["bayes"]:
+            step("sampling posteriors")
+            wanted = {name: options[name] for name in ("draws", "tune", "chains")}
+            found = found.with_posteriors(options["survivors"], **wanted)
+        text = str(found)
+        written = []
+        if report is not None:
+            step("writing")
+            written = [_write_report(found, report, file, context)]
     click.echo(text)
     _name_files(written)
 
@@ -234,30 +333,47 @@ def _fit_bayes(data: "PreparedData", components: int, options: dict[str, Any], e
     return fit_bayes(data, components, em=em, **wanted)
 
 
+def _select(data: "PreparedData", components: list[int], options: dict[str, Any]) -> "Selection":
+    from bayesgmm.selection import select as select_fits
+
+    named = [part.strip() for part in options["structures"].split(",")]
+    structures = "all" if named == ["all"] else named
+    return select_fits(data, components, structures=structures, criterion=options["criterion"], seed=options["seed"])
+
+
 # -------------------------------------------------------------------- files
 
 
-def _make_folder(out: Path | None) -> None:
+def _make_folder(out: Path | None, option: str = "--out") -> None:
     """Make the folder before minutes are spent on what goes into it."""
     if out is None:
         return
     if out.exists() and not out.is_dir():
-        raise ArgumentError(f"--out {str(out)!r} is a file; name a folder")
+        raise ArgumentError(f"{option} {str(out)!r} is a file; name a folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / f".{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise ArgumentError(f"--out {str(out)!r} cannot be written to: {error.strerror}") from None
+        raise ArgumentError(f"{option} {str(out)!r} cannot be written to: {error.strerror}") from None
 
 
-def _write_report(subject: Any, out: Path, file: str, context: click.Context) -> Path:
+def _check_page(page: Path | None) -> None:
+    """Refuse a page that could not be written before minutes are spent on what goes into it."""
+    if page is None:
+        return
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise ArgumentError(f"--report {str(page)!r} does not end in .html")
+    _make_folder(page.parent, "--report")
+
+
+def _write_report(subject: Any, page: Path, file: str, context: click.Context) -> Path:
     from bayesgmm.data import DATASETS
     from bayesgmm.reporting import report
 
     source = f"{file}: {DATASETS[file]}" if file in DATASETS else file
-    return report(subject, out / "report.html", source=source, command=shlex.join(["bayesgmm", *context.obj]))
+    return report(subject, page, source=source, command=shlex.join(["bayesgmm", *context.obj]))
 
 
 def _name_files(written: Sequence[Path]) -> None:

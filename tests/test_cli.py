@@ -9,7 +9,7 @@ import pytest
 
 import bayesgmm
 from bayesgmm.cli import Interrupted, main
-from bayesgmm.errors import SamplingWarning
+from bayesgmm.errors import DataError, SamplingWarning
 from bayesgmm.storage import load
 
 
@@ -106,6 +106,64 @@ class TestFit:
         assert "posterior draws (nuts)" in out
 
 
+class TestSelect:
+    def test_prints_and_writes(self, run, tmp_path):
+        status, out, err = run("select", "galaxies", "-k", "2:4", "--structures", "all", "--report", "some/page.html")
+        assert (status, err) == (0, "")
+        assert "Selection by BIC: 6 cells (2 to 4 components, EII, VII), 82 rows x 1 columns" in out
+        assert "BIC chooses 3 components, spherical (VII) (442.2)." in out
+        assert out.splitlines()[-1] == "  some/page.html"
+        page = (tmp_path / "some" / "page.html").read_text()
+        assert "bayesgmm select galaxies -k 2:4 --structures all --report some/page.html" in page
+
+    @pytest.mark.parametrize(
+        ("given", "numbers"), [("3", [3]), ("2,4", [2, 4]), ("1:3", [1, 2, 3]), ("4,1:2", [1, 2, 4])]
+    )
+    def test_numbers_of_components(self, run, monkeypatch, given, numbers):
+        asked = []
+
+        def select(data, n_components, **options):
+            asked.append((n_components, options))
+            raise DataError("enough")
+
+        monkeypatch.setattr("bayesgmm.selection.select", select)
+        status, out, err = run("select", "faithful", "-k", given, "--structures", "tied, VEV", "--criterion", "icl")
+        assert (status, out, err) == (1, "", "Error: enough.\n")
+        assert asked == [(numbers, {"structures": ["tied", "VEV"], "criterion": "icl", "seed": 0})]
+
+    def test_bayes(self, run, monkeypatch):
+        asked = []
+
+        def with_posteriors(self, n_survivors, **options):
+            asked.append((n_survivors, options))
+            return self
+
+        monkeypatch.setattr("bayesgmm.selection.Selection.with_posteriors", with_posteriors)
+        arguments = ["-k", "2", "--structures", "full", "--bayes", "--survivors", "2", "--draws", "7"]
+        status, _, _ = run("select", "galaxies", *arguments)
+        assert status == 0
+        assert asked == [(2, {"draws": 7, "tune": 500, "chains": 4})]
+
+    @pytest.mark.parametrize(
+        ("arguments", "status", "said"),
+        [
+            (["-k", "x"], 2, "'x' is neither a number, nor 1:9, nor 2,3,5."),
+            (["-k", "1:"], 2, "is neither a number"),
+            (["-k", "0:3"], 2, "'0:3' must lie between 1 and 1000 and go upwards"),
+            (["-k", "4:2"], 2, "go upwards, as 1:9."),
+            (["-k", "1:99999999999"], 2, "must lie between 1 and 1000"),
+            (["--criterion", "waic"], 2, "'waic' is not one of"),
+            (["--structures", "round"], 1, "structure='round' is not known;"),
+            (["--report", "page.txt"], 1, "--report 'page.txt' does not end in .html."),
+        ],
+    )
+    def test_refusals(self, run, arguments, status, said):
+        found, out, err = run("select", "galaxies", *arguments)
+        assert (found, out) == (status, "")
+        assert said in err
+        assert "Traceback" not in err
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "said"),
@@ -188,7 +246,7 @@ class TestHelp:
     def test_version(self, run):
         assert run("--version")[:2] == (0, f"bayesgmm {bayesgmm.__version__}\n")
 
-    @pytest.mark.parametrize("arguments", [["--help"], ["compare", "-h"], ["fit", "--help"]])
+    @pytest.mark.parametrize("arguments", [["--help"], ["compare", "-h"], ["fit", "--help"], ["select", "-h"]])
     def test_help_has_examples(self, run, arguments):
         status, out, _ = run(*arguments)
         assert status == 0
