@@ -280,7 +280,6 @@ class MixtureFit:
         """
         from bayesgmm.em.standard_errors import standard_errors
 
-        self.check_holds_all_rows("standard_errors")
         return standard_errors(self, method, **options)
 
     # ---------------------------------------------------------------- new and old rows

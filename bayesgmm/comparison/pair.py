@@ -111,6 +111,7 @@ def _check_pair(em: Any, bayes: Any) -> None:
             raise ArgumentError(
                 f"{name}={fit!r} must be {expected}; three or more fits of any kind are put side by side"
             )
+        fit.check_holds_all_rows("a comparison")
     for what, one, other in (
         ("columns", em.features, bayes.features),
         ("number of components", em.n_components, bayes.n_components),

@@ -6,6 +6,7 @@ the tree.
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,8 @@ __all__ = [
 ]
 
 _REMEDIES = "use fewer components, a simpler structure, or reg_covar=1e-3 or prior='default'"
+# Warnings point at the line that called the package.
+_PACKAGE = (str(Path(__file__).parents[1]),)
 # A component that has this fraction of an even share is empty.
 _EMPTY_WEIGHT = 2e-6
 
@@ -117,7 +120,7 @@ def warn_of_spikes(standard: Mixture, structure: CovarianceStructure, bound: flo
             f"only max_eigenvalue_ratio={bound:g} keeps {_components(spikes)} from collapsing on a few rows; choose a "
             "smaller ratio, or fewer components",
             DegenerateFitWarning,
-            stacklevel=3,
+            skip_file_prefixes=_PACKAGE,
         )
 
 
@@ -134,14 +137,14 @@ def warn(solution: EMSolution, mixture: Mixture, degenerate: list[int], max_iter
             f"{_components(collapsed)} collapsed on a few rows: the likelihood is not bounded and this is not a "
             f"maximum; {_REMEDIES}",
             DegenerateFitWarning,
-            stacklevel=3,
+            skip_file_prefixes=_PACKAGE,
         )
     elif empty:
         warnings.warn(
             f"{_components(empty)} {'is' if len(empty) == 1 else 'are'} empty: no row is taken for a member; use fewer "
             "components, or fix less",
             DegenerateFitWarning,
-            stacklevel=3,
+            skip_file_prefixes=_PACKAGE,
         )
     elif not solution.converged:
         left = f"an estimated {solution.last_gain:.2g}" if np.isfinite(solution.last_gain) else "an unknown amount of"
@@ -149,7 +152,7 @@ def warn(solution: EMSolution, mixture: Mixture, degenerate: list[int], max_iter
             f"EM stopped after {solution.n_iter} passes (max_iter={max_iter}) with {left} log-likelihood per row left "
             "to gain; raise max_iter, use fewer components, or a simpler structure",
             ConvergenceWarning,
-            stacklevel=3,
+            skip_file_prefixes=_PACKAGE,
         )
 
 

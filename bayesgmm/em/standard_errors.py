@@ -193,6 +193,7 @@ def check_request(
             f"standard errors belong to an EM estimate, and this fit was made by {fit.method!r}; of draws, take the "
             "posterior standard deviations"
         )
+    fit.check_holds_all_rows("standard_errors")
     if not 0 < prob < 1:
         raise ArgumentError(f"prob={prob} must lie between 0 and 1")
     if n_boot is not None and (isinstance(n_boot, bool) or not isinstance(n_boot, int | np.integer) or n_boot < 2):

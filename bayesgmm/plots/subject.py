@@ -81,7 +81,7 @@ class Subject:
     @cached_property
     def shown_rows(self) -> NDArray[np.intp]:
         """Positions of the rows that are drawn one by one: all, or `MAX_POINTS` of them, evenly spaced."""
-        n = self.main.n_rows
+        n = self.main.prepared.n_rows
         return np.unique(np.linspace(0, n - 1, min(n, MAX_POINTS)).astype(np.intp))
 
     @cached_property
