@@ -5,11 +5,15 @@ import subprocess
 import sys
 import warnings
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import bayesgmm
 from bayesgmm.cli import Interrupted, main
-from bayesgmm.errors import DataError, SamplingWarning
+from bayesgmm.cli.options import SAMPLERS
+from bayesgmm.data import PreparedData, Stream
+from bayesgmm.errors import DataError, FitError, SamplingWarning
 from bayesgmm.storage import load
 
 
@@ -57,7 +61,12 @@ class TestCompare:
         ((data, components, options),) = quick_posterior
         assert (data.n_rows, components) == (272, 2)
         assert options.pop("em").log_likelihood == em.log_likelihood
-        assert options == {"structure": "full", "seed": 3, "draws": 7, "tune": 500, "chains": 4}
+        assert options == {"structure": "full", "seed": 3, "draws": 7, "tune": 500, "chains": 4, "sampler": "nuts"}
+
+    def test_sampler(self, run, quick_posterior):
+        status, _, _ = run("compare", "faithful", "-k", "2", "--sampler", "gibbs", "--quiet")
+        assert status == 0
+        assert quick_posterior[0][2]["sampler"] == "gibbs"
 
     def test_writes_nothing_without_out(self, run, quick_posterior, tmp_path):
         status, out, err = run("compare", "faithful", "-k", "2", "--quiet")
@@ -100,10 +109,106 @@ class TestFit:
         assert (tmp_path / "results" / "report.html").exists()
         assert load("results/fit.nc").n_rows == 30
 
-    def test_nuts(self, run, quick_posterior):
-        status, out, _ = run("fit", "faithful", "-k", "2", "--method", "nuts")
+    @pytest.mark.parametrize("method", SAMPLERS)
+    def test_samplers(self, run, quick_posterior, method):
+        status, out, _ = run("fit", "faithful", "-k", "2", "--method", method)
         assert status == 0
-        assert "posterior draws (nuts)" in out
+        assert "posterior draws" in out
+        assert quick_posterior[0][2]["sampler"] == method
+
+    def test_names_of_samplers_are_those_that_there_are(self):
+        from bayesgmm.bayes import samplers
+
+        assert tuple(samplers.SAMPLERS) == SAMPLERS
+
+    def test_what_a_sampler_refuses_ends_in_a_sentence(self, run, monkeypatch):
+        def refuse(*_arguments, **_options):
+            raise FitError("too far from normal for sampler='laplace'; use sampler='nuts'")
+
+        monkeypatch.setattr("bayesgmm.bayes.fit_bayes", refuse)
+        status, out, err = run("fit", "faithful", "-k", "2", "--method", "laplace")
+        assert (status, out) == (1, "")
+        assert err == "Error: too far from normal for --sampler laplace; use --sampler nuts.\n"
+
+    def test_the_remedy_of_such_a_sentence_is_an_option(self, run, quick_posterior):
+        assert run("fit", "faithful", "-k", "2", "--sampler", "nuts")[0] == 0
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Two groups far apart; of three rows in four the group is known, and one row has a value missing."""
+    rows = [f"{i % 5 + 20 * (i % 2)},{i * i % 7},{('near', 'far')[i % 2] if i % 4 else ''}" for i in range(40)]
+    rows[7] = "1,,far"
+    path = tmp_path / "labelled.csv"
+    path.write_text("a,b,group\n" + "\n".join(rows) + "\n")
+    return path
+
+
+class TestLabels:
+    def test_known_components(self, run, labelled):
+        status, out, err = run("fit", labelled, "-k", "2", "--labels", "group", "--missing", "drop", "--out", "results")
+        assert (status, err) == (0, "")
+        assert "39 rows x 2 columns: a, b" in out
+        assert "The components of 29 of 39 rows were given: far is component 0, near is component 1." in out
+        fit = load("results/fit.nc")
+        assert fit.mixture.means[0, 0] > 15 > fit.mixture.means[1, 0]
+
+    @pytest.mark.parametrize(
+        ("arguments", "status", "said"),
+        [
+            (["--labels", "species"], 1, "no column named 'species'; the table has a, b, group."),
+            (["--labels", "a", "--columns", "a,b"], 1, "column 'a' cannot be both among --columns and the --labels."),
+            (["--labels", "group", "--method", "nuts"], 2, "--labels goes with --method em"),
+            (["--labels", "group"], 1, "pass --missing marginalize"),
+        ],
+    )
+    def test_refusals(self, run, labelled, arguments, status, said):
+        found, out, err = run("fit", labelled, "-k", "2", *arguments)
+        assert (found, out) == (status, "")
+        assert said in err
+        assert "Traceback" not in err
+
+    def test_more_names_than_components(self, run, labelled):
+        _, _, err = run("fit", labelled, "-k", "1", "--labels", "group", "--missing", "drop")
+        assert err == "Error: labels has 2 different names; there are n_components=1.\n"
+
+
+class TestLargeFiles:
+    @pytest.fixture
+    def parquet(self, tmp_path):
+        rng = np.random.default_rng(0)
+        table = pd.DataFrame({"word": "x", "a": rng.normal(size=500), "b": rng.normal(size=500)})
+        table.to_parquet(tmp_path / "large.parquet")
+        return tmp_path / "large.parquet"
+
+    def test_rows_that_do_not_fit_are_read_chunk_by_chunk(self, run, monkeypatch, parquet):
+        asked = []
+
+        def fit_em(data, components, **options):
+            asked.append(data)
+            raise DataError("enough")
+
+        monkeypatch.setattr("bayesgmm.em.fit.fit_em", fit_em)
+        status, _, err = run("fit", parquet, "-k", "2")
+        assert (status, err) == (1, "Left out, since not numeric: word.\nError: enough.\n")
+        monkeypatch.setattr("bayesgmm.data.memory.memory_for_rows", lambda: 1000)
+        run("fit", parquet, "-k", "2", "--missing", "drop", "--quiet")
+        in_memory, stream = asked
+        assert isinstance(in_memory, PreparedData)
+        assert isinstance(stream, Stream)
+        assert (stream.features, stream.about.missing) == (("a", "b"), "drop")
+
+    def test_the_fit_is_the_same(self, run, monkeypatch, parquet):
+        run("fit", parquet, "-k", "1", "--quiet", "--out", "whole")
+        monkeypatch.setattr("bayesgmm.data.memory.memory_for_rows", lambda: 1000)
+        assert run("fit", parquet, "-k", "1", "--quiet", "--out", "chunks")[0] == 0
+        assert load("chunks/fit.nc").log_likelihood == pytest.approx(load("whole/fit.nc").log_likelihood, rel=1e-12)
+
+    def test_what_is_no_parquet(self, run, tmp_path):
+        (tmp_path / "words.parquet").write_text("words")
+        status, _, err = run("fit", "words.parquet", "-k", "2")
+        assert status == 1
+        assert "'words.parquet' is not a Parquet file, or is damaged" in err
 
 
 class TestSelect:

@@ -348,6 +348,9 @@ def run_in_threads[T](
             wait(futures)
         except KeyboardInterrupt:
             is_stopped.set()
+        except BaseException:
+            is_stopped.set()  # else leaving the pool would wait for every chain to end
+            raise
         return [future.result() for future in futures], is_stopped.is_set()
 
 

@@ -92,14 +92,10 @@ def _advise_approximation(fit: MixtureFit) -> str:
 
 def _advise_interrupted(fit: MixtureFit) -> str:
     settings, kept = fit.info.settings, fit.tree["posterior"].sizes
-    asked = (
-        f" of the {settings['chains']} x {settings['draws']:,} asked for"
-        if {"chains", "draws"} <= set(settings)
-        else ""
-    )
+    asked = f" of {settings['chains']} x {settings['draws']:,}" if {"chains", "draws"} <= set(settings) else ""
     return (
-        f"Sampling was interrupted: {kept['chain']} chains x {kept['draw']:,} draws are here{asked}, fewer draws than "
-        "planned. Sample again for the intervals to be as fine as they were meant to be."
+        f"Sampling was interrupted: fewer draws than asked for, {kept['chain']} chains x {kept['draw']:,} draws"
+        f"{asked}. Sample again to have them all."
     )
 
 

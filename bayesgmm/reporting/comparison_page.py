@@ -18,6 +18,7 @@ from bayesgmm.plots.subject import read_subject
 from bayesgmm.reporting.comparison_tables import LEVEL_OF_WORD, colored, table_sections
 from bayesgmm.reporting.html import Html, element, join, list_of, paragraphs
 from bayesgmm.reporting.pictures import picture
+from bayesgmm.reporting.sampling import sampling_section
 from bayesgmm.reporting.sections import made, reproduced, section
 
 __all__ = ["comparison_sections"]
@@ -60,6 +61,7 @@ def comparison_sections(check: Comparison, source: str | None, command: str | No
         "Pictures": _pictures(check),
         "How to read this": _how_to_read(check),
         **table_sections(check),
+        "Sampling": sampling_section(check.bayes),
         "What was withheld or shortened": _notes(check),
         "How it was made": made(check.em, check.bayes, source),
         "How to make it again": reproduced(check.em, check.bayes, command),

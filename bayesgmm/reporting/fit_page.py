@@ -12,6 +12,7 @@ from bayesgmm.plots.subject import read_subject
 from bayesgmm.reporting.html import Html, element, join, list_of, paragraphs, table
 from bayesgmm.reporting.numbers import write_number
 from bayesgmm.reporting.pictures import picture
+from bayesgmm.reporting.sampling import sampling_section
 from bayesgmm.reporting.sections import made, reproduced, section
 from bayesgmm.reporting.summary import Summary, summarize
 
@@ -44,10 +45,11 @@ def fit_sections(fit: MixtureFit, source: str | None, command: str | None) -> li
         "Pictures": _pictures(fit),
         "Parameters": summary.to_html() + paragraphs(*summary.notes),
         "Components": _components(fit),
+        "Sampling": sampling_section(fit) if fit.has_draws else Html(""),
         "How it was made": made(em, bayes, source),
         "How to make it again": reproduced(em, bayes, command),
     }
-    return [_opening(summary), *(section(title, body) for title, body in bodies.items())]
+    return [_opening(summary), *(section(title, body) for title, body in bodies.items() if body)]
 
 
 def _opening(summary: Summary) -> Html:
@@ -71,7 +73,9 @@ def _pictures(fit: MixtureFit) -> Html:
         wide.append((lambda: plot_parameters(fit), caption, "Posterior intervals"))
         wide.append((lambda: _trace(fit), "Draws by iteration: chains that agree lie on top of each other.", "Traces"))
     if fit.n_components > 1:
-        wide.append((lambda: plot_memberships(fit), "The memberships of the least certain rows.", "Memberships"))
+        of = "" if fit.holds_all_rows else f" of the {fit.prepared.n_rows:,} that the fit holds"
+        caption = f"The memberships of the least certain rows{of}."
+        wide.append((lambda: plot_memberships(fit), caption, "Memberships"))
     side_by_side = [picture(draw, caption, alternative=words) for draw, caption, words in shown]
     return element("div", *side_by_side, class_="beside") + join(
         picture(draw, caption, alternative=words) for draw, caption, words in wide

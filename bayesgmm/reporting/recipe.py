@@ -4,10 +4,28 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from bayesgmm.em.fit import fit_em
+from bayesgmm.em.kmeans import fit_kmeans
 from bayesgmm.fit import MixtureFit
+from bayesgmm.reporting.told import describe_prior, describe_told, told_arguments
 
 __all__ = ["describe_data", "describe_fit", "describe_software", "python_lines"]
+
+
+#: How methods are called in words.
+_METHODS = {
+    "nuts": "NUTS",
+    "gibbs": "Gibbs sampling",
+    "laplace": "Laplace's approximation corrected by importance sampling",
+    "smc": "sequential Monte Carlo",
+    "advi": "an approximation, ADVI",
+    "callable": "a sampler that was handed in",
+    "kmeans": "k-means",
+}
+# Samplers that have steps before the draws, and what these are for.
+_BEFORE_DRAWS = {"nuts": "steps of adaptation", "gibbs": "sweeps that were thrown away"}
 
 
 def describe_data(fit: MixtureFit, source: str | None) -> dict[str, str]:
@@ -17,8 +35,13 @@ def describe_data(fit: MixtureFit, source: str | None) -> dict[str, str]:
     rows = f"{fit.n_rows:,}"
     if prepared.n_dropped:
         rows += f", after {prepared.n_dropped:,} with missing values were left out"
+    if prepared.has_missing:
+        n_missing = int(np.isnan(prepared.values).sum())
+        rows += f", with {n_missing:,} missing value{'s' * (n_missing > 1)}; what was observed of their rows was used"
     if prepared.sample_weight is not None:
-        rows += f", with weights that add up to {prepared.effective_rows:,.6g}"
+        rows += f", with weights that add up to {fit.effective_rows:,.6g}"
+    if not fit.holds_all_rows:
+        rows += f", read chunk by chunk; the fit holds a random sample of {prepared.n_rows:,}"
     return found | {"rows": rows, "columns": ", ".join(fit.features)}
 
 
@@ -26,21 +49,30 @@ def describe_fit(fit: MixtureFit) -> str:
     """Say how a fit was made, in a paragraph."""
     info = fit.info
     said = [f"{fit.n_components} components, covariances {fit.structure}"]
-    if fit.has_draws:
-        sizes = fit.tree["posterior"].sizes
-        said.append(f"{info.method.upper()}, {sizes['chain']} chains x {sizes['draw']:,} draws")
-        said += [f"after {info.settings['tune']:,} steps of adaptation"] if "tune" in info.settings else []
-        said += [f"{info.diagnostics['divergences']} divergences"] if "divergences" in info.diagnostics else []
-    else:
-        said += _describe_search(fit)
+    said += _describe_draws(fit) if fit.has_draws else _describe_search(fit)
     said += [] if info.seed is None else [f"seed {info.seed}"]
     said += [f"{info.diagnostics['seconds']:.1f} s"] if "seconds" in info.diagnostics else []
-    return ", ".join(said)
+    return ". ".join([", ".join(said), *(sentence.rstrip(".") for sentence in describe_told(fit))])
+
+
+def _describe_draws(fit: MixtureFit) -> list[str]:
+    info, sizes = fit.info, fit.tree["posterior"].sizes
+    said = [f"{_METHODS.get(info.method, info.method)}, {sizes['chain']} chains x {sizes['draw']:,} draws"]
+    if "interrupted_after" in info.diagnostics:
+        said.append("interrupted")
+    if "tune" in info.settings and info.method in _BEFORE_DRAWS:
+        said.append(f"after {info.settings['tune']:,} {_BEFORE_DRAWS[info.method]}")
+    if "divergences" in info.diagnostics and info.method == "nuts":
+        said.append(f"{info.diagnostics['divergences']} divergences")
+    return said
 
 
 def _describe_search(fit: MixtureFit) -> list[str]:
     settings, diagnostics = fit.info.settings, fit.info.diagnostics
-    said = ["maximum likelihood"]
+    prior = settings.get("prior")
+    said = [
+        f"maximum a posteriori, {describe_prior(prior)}" if prior else _METHODS.get(fit.method, "maximum likelihood")
+    ]
     if settings.get("start") == "given":
         said.append("from a given start")
     elif "n_starts" in settings:
@@ -74,7 +106,8 @@ def python_lines(em: MixtureFit | None, bayes: MixtureFit | None) -> str:
     """
     lines = ["import bayesgmm as bg", "", "table = ...  # the rows and columns above"]
     if em is not None:
-        lines.append(f"em = bg.fit_em({_arguments(em)})")
+        function = "fit_kmeans" if em.method == "kmeans" else "fit_em"
+        lines.append(f"em = bg.{function}({_arguments(em)})")
     if bayes is not None:
         reference = "" if em is None else ", em=em"
         lines.append(f"post = bg.fit_bayes({_arguments(bayes)}{reference})")
@@ -86,21 +119,37 @@ def python_lines(em: MixtureFit | None, bayes: MixtureFit | None) -> str:
 
 
 def _arguments(fit: MixtureFit) -> str:
-    """Write the arguments of a call: size and seed always, the settings of EM where they are not the usual ones."""
-    info = fit.info
-    said = ["table", str(fit.n_components), f'structure="{fit.structure.name}"', f"seed={info.seed}"]
-    settings = dict(info.settings)
-    if settings.get("n_dropped"):
+    """Write the arguments of a call: size and seed always, other settings where they are not the usual ones."""
+    info, settings = fit.info, dict(fit.info.settings)
+    structure = [] if fit.method == "kmeans" else [f'structure="{fit.structure.name}"']
+    said = ["table", str(fit.n_components), *structure, f"seed={info.seed}"]
+    if fit.prepared.has_missing:
+        said.append('missing="marginalize"')
+    elif settings.get("n_dropped"):
         said.append('missing="drop"')
+    if fit.prepared.sample_weight is not None:
+        said.append("sample_weight=...")
     said += [f"{name}={settings[name]!r}" for name in ("draws", "tune", "chains") if name in settings]
-    usual = inspect.signature(fit_em).parameters
+    signature = inspect.signature(fit_kmeans if fit.method == "kmeans" else fit_em)
+    usual = {name: parameter.default for name, parameter in signature.parameters.items()}
+    if settings.get("start") == "given":
+        # There is one start then, whatever was asked for.
+        usual["n_starts"] = 1
     for name in ("n_starts", "max_iter", "tol", "reg_covar"):
-        if name in settings and settings[name] != usual[name].default:
+        if name in settings and settings[name] != usual[name]:
             said.append(f"{name}={settings[name]!r}")
     if settings.get("start") == "given":
         said.append("start=...")
-    said += _priors_argument(settings.get("priors"))
+    said += told_arguments(fit) + _sampler_arguments(settings) + _priors_argument(settings.get("priors"))
     return ", ".join(said)
+
+
+def _sampler_arguments(settings: Mapping[str, Any]) -> list[str]:
+    """Write the sampler, where its chains started, and a model of the user's; the sampler's own options are unknown."""
+    sampler = settings.get("sampler", "nuts")
+    said = [] if sampler == "nuts" else ["sampler=..." if sampler == "callable" else f'sampler="{sampler}"']
+    said += [f'starts="{settings["starts"]}"'] if settings.get("starts", "optima") != "optima" else []
+    return [*said, "model=..."] if "priors" in settings and settings["priors"] is None else said
 
 
 def _priors_argument(priors: Mapping[str, Any] | None) -> list[str]:

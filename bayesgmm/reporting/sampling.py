@@ -25,8 +25,8 @@ _FEWEST_DRAWS = 4
 
 _NAMES = {
     "log_likelihood": "log-likelihood",
-    "entropy": "entropy of the memberships, average",
-    "filled_components": "components that own rows",
+    "entropy": "average entropy of the memberships",
+    "filled_components": "number of components that own rows",
 }
 
 

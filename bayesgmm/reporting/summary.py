@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from bayesgmm.errors import ArgumentError
 from bayesgmm.fit import MixtureFit
 from bayesgmm.posterior.parameters import parameter_draws
-from bayesgmm.reporting.advice import advise
+from bayesgmm.reporting.advice import INDEPENDENT, advise
 from bayesgmm.reporting.html import Html, element, list_of, paragraphs, table
 from bayesgmm.reporting.numbers import NONE, write_count, write_number, write_r_hat
+from bayesgmm.reporting.sampling import describe_label_free, label_free_table
+from bayesgmm.reporting.told import describe_prior, describe_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,12 +134,12 @@ def _summarize_draws(names: list[str], values: NDArray[np.float64], prob: float 
 
 def _header(fit: MixtureFit) -> tuple[str, ...]:
     info = fit.info
-    what = "posterior draws" if fit.has_draws else "maximum likelihood"
     size = f"{fit.n_components} component{'s' * (fit.n_components > 1)}"
-    lines = [
-        f"Gaussian mixture, {what} ({info.method}): {size}, covariances {fit.structure}",
-        f"{fit.n_rows:,} rows x {len(fit.features)} columns: {', '.join(fit.features)}",
-    ]
+    rows = f"{fit.n_rows:,} rows x {len(fit.features)} columns: {', '.join(fit.features)}"
+    held = "" if fit.holds_all_rows else f"; holding a random sample of {fit.prepared.n_rows:,} of them"
+    lines = [f"Gaussian mixture, {_kind(fit)} ({info.method}): {size}, covariances {fit.structure}", rows + held]
+    if info.settings.get("prior"):
+        lines.append(describe_prior(info.settings["prior"]))
     made = [f"seed {info.seed}"] if info.seed is not None else []
     sizes = fit.tree["posterior"].sizes
     if fit.has_draws:
@@ -147,20 +149,36 @@ def _header(fit: MixtureFit) -> tuple[str, ...]:
     return (*lines, ", ".join(made)) if made else tuple(lines)
 
 
+def _kind(fit: MixtureFit) -> str:
+    """Say what kind of thing the parameters are."""
+    if fit.has_draws:
+        approximate = fit.info.diagnostics.get("is_approximate")
+        return "draws from an approximation of the posterior" if approximate else "posterior draws"
+    if fit.method == "kmeans":
+        return "centroids of k-means"
+    return "maximum a posteriori" if fit.info.settings.get("prior") else "maximum likelihood"
+
+
 def _notes(fit: MixtureFit) -> tuple[str, ...]:
-    notes = []
+    notes = describe_told(fit)
     if fit.structure.is_shared and fit.n_components > 1:
         notes.append("All components share one covariance; it is listed under component 0.")
     if fit.structure.is_spherical and len(fit.features) > 1:
         notes.append(f"A component's variance is the same in every column; it is listed under {fit.features[0]}.")
     if fit.has_draws and fit.info.diagnostics.get("labels_are_doubtful"):
-        notes.append(
-            "Rows of single components are left empty: their names mean nothing. The first rows are of the whole "
-            "mixture."
-        )
+        notes += _notes_without_names(fit)
     if not fit.has_draws:
         notes.append(
             f"log-likelihood {fit.log_likelihood:,.3f}, {fit.n_parameters} free parameters, AIC {fit.aic:,.2f}, "
             f"BIC {fit.bic:,.2f}, ICL {fit.icl:,.2f}"
         )
     return tuple(notes)
+
+
+def _notes_without_names(fit: MixtureFit) -> list[str]:
+    """Say why rows are empty, and whether it is the sampling or only the numbering that is in doubt."""
+    empty = (
+        "Rows of single components are left empty: their names mean nothing. The first rows are of the whole mixture."
+    )
+    found = None if fit.method in INDEPENDENT else label_free_table(fit)
+    return [empty] if found is None else [empty, describe_label_free(found)]

@@ -14,7 +14,6 @@ from bayesgmm.comparison import compare
 from bayesgmm.errors import ArgumentError
 from bayesgmm.fit import assemble
 from bayesgmm.reporting.page import report
-from bayesgmm.reporting.recipe import python_lines
 
 VOID = {"img", "meta"}
 
@@ -121,31 +120,6 @@ class TestWriting:
             report("galaxies", tmp_path / "page.html")
         with pytest.raises(FileNotFoundError, match="there is no folder"):
             report(galaxies_draws, tmp_path / "absent" / "page.html")
-
-
-class TestRecipe:
-    def test_both_fits(self, faithful_em, faithful_draws):
-        assert python_lines(faithful_em, faithful_draws).splitlines()[3:] == [
-            'em = bg.fit_em(table, 2, structure="full", seed=0)',
-            'post = bg.fit_bayes(table, 2, structure="full", seed=0, draws=40, tune=500, chains=2, em=em)',
-            "check = bg.compare(em, post)",
-            'bg.report(check, "report.html")',
-        ]
-
-    def test_settings_that_are_not_the_usual_ones(self, faithful_em):
-        settings = {"n_starts": 5, "tol": 1e-10, "reg_covar": 0.01, "start": "given", "n_dropped": 3}
-        info = replace(faithful_em.info, settings=settings, seed=7)
-        fit = assemble(faithful_em.mixture, faithful_em.prepared, info, faithful_em.scaling)
-        assert (
-            'em = bg.fit_em(table, 2, structure="full", seed=7, missing="drop", n_starts=5, reg_covar=0.01, start=...)'
-            in python_lines(fit, None)
-        )
-
-    def test_priors_that_are_the_users_own(self, faithful_draws):
-        priors = {"concentration": 4.0, "within_sd": [1.0, 2.0]}
-        info = replace(faithful_draws.info, settings={"priors": priors})
-        fit = assemble(faithful_draws.mixture, faithful_draws.prepared, info, faithful_draws.scaling)
-        assert "priors=bg.Priors(concentration=4.0, within_sd=[1.0, 2.0]))" in python_lines(None, fit)
 
 
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := which(name))), None)

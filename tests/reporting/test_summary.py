@@ -6,8 +6,10 @@ import arviz as az
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from bayesgmm.data.prepare import prepare
+from bayesgmm.em.kmeans import fit_kmeans
 from bayesgmm.errors import ArgumentError
 from bayesgmm.fit import FitInfo, MixtureFit, assemble
 from bayesgmm.mixture import Mixture
@@ -21,6 +23,13 @@ def with_diagnostics(fit, **diagnostics):
     """Return the same fit with other diagnostics."""
     tree = fit.tree.copy()
     tree.attrs = {"bayesgmm_info": replace(fit.info, diagnostics=diagnostics).to_json()}
+    return MixtureFit(tree)
+
+
+def with_settings(fit, **settings):
+    """Return the same fit, asked for in another way."""
+    tree = fit.tree.copy()
+    tree.attrs = {"bayesgmm_info": replace(fit.info, settings=fit.info.settings | settings).to_json()}
     return MixtureFit(tree)
 
 
@@ -65,6 +74,39 @@ class TestText:
         assert "272 rows x 2 columns: eruptions, waiting" in text
         assert "log-likelihood -1,130.264, 11 free parameters" in text
         assert "means[0, waiting]" in text
+
+    def test_an_approximation_says_so(self, faithful_many_draws):
+        fit = with_diagnostics(faithful_many_draws, is_approximate=True)
+        assert "draws from an approximation of the posterior (nuts)" in summarize(fit).header[0]
+        assert "Gaussian mixture, posterior draws (nuts)" in summarize(faithful_many_draws).header[0]
+
+    def test_the_mode_of_a_posterior_names_its_prior(self, faithful_em):
+        prior = {"mean": [0.0, 0.0], "kappa": 0.01, "dof": 4.0, "scale": [[1.0, 0.0], [0.0, 1.0]]}
+        header = summarize(with_settings(faithful_em, prior=prior)).header
+        assert "maximum a posteriori (em)" in header[0]
+        assert header[2] == "conjugate prior with kappa 0.01 for the means and dof 4 for the covariances"
+
+    def test_what_em_was_told(self, faithful_em):
+        told = {"label_names": {"short": 0, "long": 1}, "n_labelled": 9, "fixed": ["means"], "max_eigenvalue_ratio": 20}
+        assert summarize(with_settings(faithful_em, **told)).notes[:3] == (
+            "The components of 9 of 272 rows were given: short is component 0, long is component 1.",
+            "Held as they were given, not estimated: means.",
+            "Variances of the scaled data differ by a factor of at most 20 (max_eigenvalue_ratio).",
+        )
+
+    def test_weights_of_k_means_are_not_called_fixed(self, faithful):
+        summary = summarize(fit_kmeans(faithful, 2, seed=0))
+        assert "centroids of k-means (kmeans)" in summary.header[0]
+        assert not any("Held" in note for note in summary.notes)
+
+    def test_a_sample_of_the_rows(self, faithful_em):
+        known = {"n_rows": 5000, "effective_rows": 5000.0, "log_likelihood": -9.0, "log_certainty": -1.0}
+        tree = faithful_em.tree.copy()
+        tree["all_rows"] = xr.DataTree(xr.Dataset(known))
+        summary = summarize(MixtureFit(tree))
+        expected = "5,000 rows x 2 columns: eruptions, waiting; holding a random sample of 272 of them"
+        assert summary.header[1] == expected
+        assert "log-likelihood -9.000" in summary.notes[0]
 
     def test_notebook_escapes_names(self, faithful_em):
         prepared = replace(faithful_em.prepared, features=("<b>x</b>", "y"))
@@ -119,6 +161,44 @@ class TestAdvice:
     def test_draws(self, faithful_draws, diagnostics, said):
         assert any(said in line for line in summarize(with_diagnostics(faithful_draws, **diagnostics)).advice)
 
+    def test_what_makes_the_rest_meaningless_comes_first(self, faithful_many_draws):
+        diagnostics = {
+            "divergences": 2, "modes_in_words": "chains keep to different modes: 0 and 1", "is_approximate": True,
+            "mixing_in_words": "Gibbs has not mixed.", "khat": 1.234,
+        }  # fmt: skip
+        assert summarize(with_diagnostics(faithful_many_draws, **diagnostics)).advice == (
+            "Chains keep to different modes: 0 and 1.",
+            "Gibbs has not mixed.",
+            (
+                "These draws are from an approximation (nuts), not the posterior, and far from it (Pareto k-hat 1.23, "
+                "above 0.7); check with sampler='nuts'."
+            ),
+            "2 divergences: parts of the posterior were not explored. Sample again with target_accept=0.95.",
+        )
+
+    def test_nothing_is_said_where_gibbs_has_mixed(self, faithful_many_draws):
+        fit = with_diagnostics(faithful_many_draws, modes_in_words="", mixing_in_words="")
+        assert summarize(fit).advice == ()
+
+    def test_mixing_is_said_once(self, faithful_draws):
+        fit = with_diagnostics(shifted(faithful_draws, 5.0), mixing_in_words="Gibbs has not mixed")
+        assert summarize(fit).advice == ("Gibbs has not mixed.",)
+
+    def test_an_interruption(self, faithful_many_draws):
+        fit = with_settings(with_diagnostics(faithful_many_draws, interrupted_after=500), chains=4, draws=1000)
+        assert summarize(fit).advice == (
+            (
+                "Sampling was interrupted: fewer draws than asked for, 4 chains x 500 draws of 4 x 1,000. Sample again "
+                "to have them all."
+            ),
+        )
+
+    def test_independent_draws_need_no_chains(self, faithful_many_draws):
+        info = replace(faithful_many_draws.info, method="laplace")
+        alone = faithful_many_draws.mixture[:1]
+        fit = assemble(alone, faithful_many_draws.prepared, info, faithful_many_draws.scaling)
+        assert not any("one chain" in line for line in summarize(fit).advice)
+
     def test_chains_that_disagree_are_named_by_their_worst_parameter(self, faithful_draws):
         advice = summarize(shifted(faithful_draws, np.array([[0.0, 5.0], [0.0, 0.0]]))).advice
         assert "The chains disagree about means[0, waiting] (R-hat" in advice[0]
@@ -144,4 +224,5 @@ def test_components_that_cannot_be_told_apart_are_withheld(faithful_many_draws):
     assert summary.table.loc["mean[waiting]", "mean"] == pytest.approx(whole.mean())
     assert any("left empty" in note for note in summary.notes)
     assert any("cannot be told apart" in line for line in summary.advice)
+    assert any("What needs no names of components can be relied on" in note for note in summary.notes)
     assert "nan" not in repr(summary).lower()
