@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bayes import gradient, posterior
 from benchmarks.em import convergence, memory, optimum, per_iteration
 from benchmarks.machine import busyness, describe
 from benchmarks.tables import number, replace_section
@@ -18,6 +19,8 @@ _SECTIONS = {
     "memory": memory,
     "convergence": convergence,
     "optimum": optimum,
+    "gradient": gradient,
+    "posterior": posterior,
 }
 
 
@@ -37,8 +40,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure EM against its peers.")
-    parser.add_argument("--quick", action="store_true", help="small data, few repetitions: about a minute")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measure EM and the posterior against peers."
+    )
+    parser.add_argument("--quick", action="store_true", help="small data, few repetitions: some minutes")
     parser.add_argument("--only", nargs="+", choices=_SECTIONS, help="these sections instead of all")
     parser.add_argument("--out", type=Path, help="a Markdown page whose sections are replaced; JSON goes next to it")
     return parser

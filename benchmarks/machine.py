@@ -7,7 +7,10 @@ from pathlib import Path
 
 __all__ = ["busyness", "describe", "has_avx512", "usable_cores"]
 
-_PACKAGES = ("bayesgmm", "numpy", "scipy", "numba", "scikit-learn", "scikit-learn-intelex", "gmmx", "jax")
+_PACKAGES = (
+    "bayesgmm", "numpy", "scipy", "numba", "scikit-learn", "scikit-learn-intelex", "gmmx", "jax", "pymc", "pytensor",
+    "nutpie", "numpyro",
+)  # fmt: skip
 
 
 def usable_cores() -> list[int]:

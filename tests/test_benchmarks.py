@@ -9,6 +9,9 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 from benchmarks import __main__ as command
+from benchmarks.bayes import gradient, posterior
+from benchmarks.bayes.problems import Target, of_problem
+from benchmarks.bayes.serve import effective_sizes
 from benchmarks.em import convergence, memory, optimum, per_iteration
 from benchmarks.em.problems import Estimate, Problem, blurred, from_labels, hard_problem, mean_log_likelihood
 from benchmarks.em.workers import FailedError, interleave
@@ -144,6 +147,58 @@ def test_a_spike_is_a_failure_and_never_the_best():
     text = optimum.render({"problems": [{"name": "p", "results": results, "refusals": {}}], "missing": []})
     assert "| bayesgmm, default | 100 % | 100 % | 0e+00 | 0 | 1.00 |" in text
     assert "| mclust, default | 0 % | 0 % | inf | 1 | 1.00 |" in text
+
+
+# ---------------------------------------------------------------- the posterior
+
+
+def test_a_target_survives_its_file_and_has_the_prior_of_the_model(tmp_path):
+    target = of_problem(blurred(60, 3, 2), from_em=False)
+    target.save(tmp_path / "target.npz")
+    again = Target.load(tmp_path / "target.npz")
+    np.testing.assert_array_equal(again.rows, target.rows)
+    assert (again.name, again.eta, again.sd_spread) == (target.name, target.eta, target.sd_spread)
+    np.testing.assert_allclose(target.rows.std(axis=0), 1.0)
+    assert target.sd_median.shape == target.spread.shape == (3,)
+
+
+def test_independent_draws_are_worth_about_as_many_as_they_are_whatever_their_numbering():
+    target = of_problem(blurred(80, 2, 2), from_em=False)
+    rng = np.random.default_rng(0)
+    weights = np.tile(target.weights, (2, 300, 1))
+    means = target.means + 0.01 * rng.normal(size=(2, 300, 2, 2))
+    covariances = target.covariances * np.exp(0.01 * rng.normal(size=(2, 300, 2, 1, 1)))
+    weights[..., 0] += 0.01 * rng.random((2, 300))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    swapped = rng.random((2, 300)) < 0.5
+    draws = [weights, means, covariances]
+    for part in draws:
+        part[swapped] = part[swapped][:, ::-1]
+    found = effective_sizes(target, tuple(draws))
+    assert 300 < found["ess_parameters"] < 1200
+    assert 300 < found["ess_density"] < 1200
+    assert found["r_hat"] < 1.02
+
+
+def test_gradient_shows_ratios_and_names_the_missing():
+    results = {gradient.OURS: {"seconds": 1e-3, "compiled": 1.0}, "PyMC, `pm.Mixture`": {"seconds": 5e-3}}
+    row = {"n": 1000, "d": 2, "k": 3, "results": results, "refusals": {"numpyro, by hand": "no memory"}}
+    text = gradient.render({"rows": [row], "missing": ["numpyro"]})
+    assert "| 1,000, 2, 3 | 1.00 | 5.00 (5.0x) |" in text
+    assert "numpyro, by hand failed: no memory." in text
+    assert "Not installed: numpyro." in text
+
+
+def test_chains_that_disagree_have_no_effective_draws():
+    sound = {"first": 4.0, "again": 2.0, "ess_density": 400.0, "ess_parameters": 200.0, "r_hat": 1.001}
+    peer, stuck = sound | {"again": 8.0}, sound | {"r_hat": math.nan}
+    results = {posterior.OURS: sound, "peer": peer, "stuck": stuck}
+    problem = {"name": "p", "results": results, "refusals": {"other": "refused"}}
+    plan = {"chains": 2, "draws": 10, "tune": 10}
+    text = posterior.render({"problems": [problem], "missing": [], "plan": plan, "is_warmed": True})
+    assert "| peer | 4.00 | 8.00 | 50.0 | 4.0x | 25.0 | 4.0x | 1.001 |" in text
+    assert "| stuck | 4.00 | 2.00 | - | - | - | - | - |" in text
+    assert "other gives no result: refused." in text
 
 
 # ---------------------------------------------------------------- the command

@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
+import pytensor.tensor as pt
 from numpy.typing import NDArray
 from pymc.initial_point import make_initial_point_fn
 from pymc.model.transform.conditioning import remove_value_transforms
 from pymc.pytensorf import compile as compile_function
 from pymc.pytensorf import join_nonshared_inputs
+from pytensor.graph.replace import vectorize_graph
 from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS
 from pytensor.link.numba.dispatch.basic import numba_njit
 
@@ -32,6 +34,9 @@ Floats = NDArray[np.float64]
 
 # The factor of the prior that forbids spikes, where it is a term of its own (`bayesgmm.bayes.factorised.add_guard`).
 _GUARD = "guard"
+
+# What a log prior makes of draws in passing is some times as large as they are.
+_DRAWS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -148,12 +153,13 @@ def log_prior(model: pm.Model, posterior: Any) -> Any:
         The model.
     posterior : xarray.Dataset
         Draws of the model's free variables, in the model's own units and numbering; dimensions chain, draw, ...
+        Covariances stand for precisions that a sampler did not keep.
 
     Returns
     -------
-    xarray.Dataset
+    xarray.Dataset or None
         One entry (chain, draw) for each free variable, summed over its elements; and ``guard``, where the model has
-        that factor. It is the ``log_prior`` group that `arviz.psense` wants.
+        that factor. It is the ``log_prior`` group that `arviz.psense` wants. None where draws of a variable are absent.
 
     Notes
     -----
@@ -161,18 +167,48 @@ def log_prior(model: pm.Model, posterior: Any) -> Any:
     """
     import xarray as xr
 
-    plain = remove_value_transforms(model)
-    guards = [potential for potential in plain.potentials if potential.name == _GUARD]
-    names = [variable.name for variable in plain.free_RVs]
-    terms = plain.logp(vars=plain.free_RVs, jacobian=False, sum=False)
-    terms = [term.sum() for term in terms] + [term.sum() for term in plain.replace_rvs_by_values(guards)]
-    inputs = [plain.rvs_to_values[plain[name]] for name in names]
-    # A few cheap calls of simple graphs: to compile them would take longer than to run them.
-    function = compile_function(inputs, terms, mode="FAST_COMPILE", on_unused_input="ignore")
-    draws = [posterior[name].transpose("chain", "draw", ...).values for name in names]
-    shape = draws[0].shape[:2]
-    values = np.array([function(*(part[index] for part in draws)) for index in np.ndindex(*shape)], dtype=float)
-    values = values.reshape(*shape, len(terms))
-    labels = names + [potential.name for potential in guards]
+    draws = {variable.name: _draws_of(model, variable.name, posterior) for variable in model.free_RVs}
+    if any(values is None for values in draws.values()):
+        return None
+    shape = posterior.sizes["chain"], posterior.sizes["draw"]
+    function, names, labels = _batched_prior(model)
+    flat = [np.reshape(draws[name], (shape[0] * shape[1], *draws[name].shape[2:])) for name in names]
+    chunks = [slice(i, i + _DRAWS_AT_ONCE) for i in range(0, len(flat[0]), _DRAWS_AT_ONCE)]
+    parts = [function(*(values[chunk] for values in flat)) for chunk in chunks]
+    values = [np.concatenate(term).reshape(shape) for term in zip(*parts, strict=True)]
     coords = {name: posterior[name] for name in ("chain", "draw") if name in posterior.coords}
-    return xr.Dataset({name: (("chain", "draw"), values[..., j]) for j, name in enumerate(labels)}, coords=coords)
+    return xr.Dataset(
+        {name: (("chain", "draw"), value) for name, value in zip(labels, values, strict=True)}, coords=coords
+    )
+
+
+def _draws_of(model: pm.Model, name: str, posterior: Any) -> Any:
+    """Return draws of a free variable, (chain, draw, ...); precisions from covariances where only those were kept."""
+    if name in posterior:
+        return posterior[name].transpose("chain", "draw", ...).values
+    is_derived = name == "precisions" and "covariances" in posterior
+    if not is_derived or not {"precision_dof", "scale_rate"} <= model.named_vars.keys():
+        return None
+    covariances = posterior["covariances"].transpose("chain", "draw", ...).values
+    copies, blocks = (model[number].get_value().shape[0] for number in ("precision_dof", "scale_rate"))
+    precisions = np.linalg.inv(covariances)[:, :, :copies]
+    is_matrix = model["scale_rate"].ndim == 2
+    return precisions if is_matrix else np.diagonal(precisions, axis1=-2, axis2=-1)[..., :blocks]
+
+
+def _batched_prior(model: pm.Model) -> tuple[Callable[..., list[Floats]], list[str], list[str]]:
+    """Return a function of draws (S, ...) to log prior terms (S,), the names of its arguments and of its terms."""
+    plain = remove_value_transforms(model)  # which has the variables in an order of its own
+    names = [variable.name for variable in plain.free_RVs]
+    guards = [potential for potential in plain.potentials if potential.name == _GUARD]
+    terms = plain.logp(vars=plain.free_RVs, jacobian=False, sum=False)
+    terms = [term.sum() for term in terms + plain.replace_rvs_by_values(guards)]
+    inputs = [plain.rvs_to_values[plain[name]] for name in names]
+    batched = [value.type.clone(shape=(None, *value.type.shape))(value.name) for value in inputs]
+    together: Any = vectorize_graph(terms, dict(zip(inputs, batched, strict=True)))
+    # A term that is the same for every draw, as that of the axes, has not got the draws' dimension.
+    n = batched[0].shape[0]
+    full = [term if term.ndim else pt.full((n,), term) for term in together]
+    # One call of a simple graph: to compile it would take longer than to run it.
+    function = compile_function(batched, full, mode="FAST_COMPILE", on_unused_input="ignore")
+    return function, names, names + [potential.name for potential in guards]

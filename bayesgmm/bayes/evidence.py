@@ -214,7 +214,9 @@ def model_log_evidence(
         value, mcse, khat = _by_laplace(density, rng, options)
     else:
         (value, mcse), khat = _by_bridge(density, rng, options), None
-    return Evidence(float(value + np.log(n_copies) - log_prior_mass(model)), mcse, method, khat, n_copies)
+    log_mass, mass_mcse = log_prior_mass(model)
+    mcse = float(np.hypot(mcse, mass_mcse))
+    return Evidence(float(value + np.log(n_copies) - log_mass), mcse, method, khat, n_copies)
 
 
 def evidence_offset(
@@ -239,7 +241,7 @@ def evidence_offset(
         Numberings, the prior's mass and the change of units (math.md, 11.5).
     """
     copies = n_label_copies(model, density, structure)
-    return float(np.log(copies)) - log_prior_mass(model) + _log_jacobian(prepared, structure)
+    return float(np.log(copies)) - log_prior_mass(model)[0] + _log_jacobian(prepared, structure)
 
 
 def _start_of(model: pm.Model, start: Mixture, structure: CovarianceStructure | None) -> dict[str, Floats]:
@@ -369,7 +371,7 @@ def _of_region(density: UnconstrainedDensity, reference: Floats, vectors: Floats
 # -------------------------------------------------------------------- the prior's mass
 
 
-def log_prior_mass(model: pm.Model) -> float:
+def log_prior_mass(model: pm.Model) -> tuple[float, float]:
     """Return the log of the mass that the guard against spikes leaves to the prior (math.md, 11.5).
 
     Parameters
@@ -379,8 +381,10 @@ def log_prior_mass(model: pm.Model) -> float:
 
     Returns
     -------
-    float
+    log_mass : float
         Zero or a little less.
+    mcse : float
+        Its Monte Carlo standard error.
 
     Notes
     -----
@@ -389,17 +393,21 @@ def log_prior_mass(model: pm.Model) -> float:
     """
     guards = [potential for potential in model.potentials if potential.name == "guard"]
     if guards:
-        log_factors = np.asarray(pm.draw(guards[0], draws=_POTENTIAL_DRAWS, random_seed=0))
-        return float(logsumexp(log_factors) - np.log(_POTENTIAL_DRAWS))
+        return _log_mean(np.asarray(pm.draw(guards[0], draws=_POTENTIAL_DRAWS, random_seed=0)))
     names = ("precision_dof", "scale_dof", "scale_rate", "scale_guard")
     if any(name not in model.named_vars for name in names):
-        return 0.0
+        return 0.0, 0.0
     dof, scale_dof, rate, guard = (np.asarray(model[name].get_value(), dtype=float) for name in names)
     rng = np.random.default_rng(0)
     if rate.ndim == 1:
         scales = rng.chisquare(scale_dof, size=(_PRIOR_DRAWS, len(rate))) / rate
-        log_guard = -0.5 * dof.sum() * np.log1p(guard / scales).sum(axis=1)
-    else:
-        scales = np.reshape(wishart.rvs(float(scale_dof), np.linalg.inv(rate), _PRIOR_DRAWS, rng), (-1, *rate.shape))
-        log_guard = 0.5 * dof.sum() * (np.linalg.slogdet(scales)[1] - np.linalg.slogdet(scales + np.diag(guard))[1])
-    return float(logsumexp(log_guard) - np.log(_PRIOR_DRAWS))
+        return _log_mean(-0.5 * dof.sum() * np.log1p(guard / scales).sum(axis=1))
+    scales = np.reshape(wishart.rvs(float(scale_dof), np.linalg.inv(rate), _PRIOR_DRAWS, rng), (-1, *rate.shape))
+    guarded = np.linalg.slogdet(scales + np.diag(guard))[1]
+    return _log_mean(0.5 * dof.sum() * (np.linalg.slogdet(scales)[1] - guarded))
+
+
+def _log_mean(logs: Floats) -> tuple[float, float]:
+    """Return the log of a mean of factors that are given by their logs, and its standard error."""
+    log_mean = float(logsumexp(logs) - np.log(len(logs)))
+    return log_mean, float(np.std(np.exp(logs - log_mean)) / np.sqrt(len(logs)))

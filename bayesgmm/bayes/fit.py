@@ -146,8 +146,9 @@ def fit_bayes(
         start, modes = chain_starts(reference, model, chosen, scaling, plan["chains"])
     groups = draw(sampler, model, structure=chosen, start=start, plan=plan, progress=progress, options=options)
     seconds = time.perf_counter() - begun
-    if all(variable.name in groups["posterior"] for variable in model.free_RVs):
-        groups["log_prior"] = log_prior(model, groups["posterior"])
+    of_prior = log_prior(model, groups["posterior"])
+    if of_prior is not None:
+        groups["log_prior"] = of_prior
     draws_user = _to_user(groups["posterior"], scaling, prepared)
     matched = relabel(draws_user, prepared.values, reference=reference.mixture, sample_weight=prepared.sample_weight)
     groups["posterior"] = _relabelled_extras(groups["posterior"], matched)

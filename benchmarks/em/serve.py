@@ -92,7 +92,7 @@ def _forget_peak() -> None:
         reset.write_text("5")
 
 
-def main() -> None:
+def main(make_server: Callable[[str, int], Any] = Server) -> None:
     """Serve until the input ends."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -101,7 +101,7 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores})
     try:
-        server = Server(name, int(n_threads))
+        server = make_server(name, int(n_threads))
     except ImportError as missing:
         print(json.dumps({"missing": str(missing)}), file=answers)
         return

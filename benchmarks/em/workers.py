@@ -49,14 +49,16 @@ class Worker:
         The system, one of `systems.SYSTEMS`.
     n_threads : int
         Threads; the process is also bound to as many cores, where the operating system can do that.
+    module : str, default "benchmarks.em.serve"
+        What runs in the process.
     """
 
-    def __init__(self, name: str, n_threads: int) -> None:
+    def __init__(self, name: str, n_threads: int, module: str = "benchmarks.em.serve") -> None:
         self.name = name
         cores = usable_cores()[-n_threads:]
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.em.serve", name, str(n_threads), *map(str, cores)],
+            [sys.executable, "-m", module, name, str(n_threads), *map(str, cores)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -82,7 +82,7 @@ def test_the_default_prior_agrees_with_quadrature_in_the_users_units():
     exact = np.log(above / integrate.trapezoid(prior, log_sd))
     laplace = log_evidence(ROWS, 1, priors=priors, seed=0)
     assert abs(laplace.value - exact) < tolerances.STANDARD_ERRORS * laplace.mcse + 0.005
-    assert log_prior_mass(build_model(ROWS, 1, priors=priors)) < -0.05
+    assert log_prior_mass(build_model(ROWS, 1, priors=priors))[0] < -0.05
     scaled = log_evidence(
         1000 * ROWS, 1, seed=0, priors=bg.Priors(
             mean_location=[2000.0], mean_sd=[3000.0], within_sd=[1000.0], dof=6.0, scale_dof=3.0, smallest_sd=0.5
@@ -125,9 +125,25 @@ def test_components_that_differ_a_priori_are_not_counted_as_copies(faithful_em):
 
 
 def test_the_two_forms_of_the_guard_have_masses_alike(faithful):
-    """VEI has it as a potential, VVI inside the density; about the same share of the prior is ruled out."""
-    masses = [log_prior_mass(build_model(faithful, 2, code)) for code in ("VEI", "VVI")]
-    assert all(-0.1 < mass < 0 for mass in masses)
+    """VEI and LKJ have it as a potential, VVI inside the density; about the same share of the prior is ruled out."""
+    models = [build_model(faithful, 2, code) for code in ("VEI", "VVI")]
+    models.append(build_model(faithful, 2, "full", bg.Priors(covariance="lkj")))
+    for log_mass, mcse in map(log_prior_mass, models):
+        assert -0.1 < log_mass < 0
+        assert 0 < mcse < 0.003
+
+
+def test_the_mass_of_a_prior_agrees_with_quadrature():
+    """Half-normal deviations in one dimension: the guard's expectation is an integral over one number."""
+    priors = bg.Priors(covariance="lkj", sd_prior="halfnormal", smallest_sd=0.3)
+    model = build_model(ROWS, 1, priors=priors)
+    scale, smallest = float(model["sd_scale"].get_value()[0]), float(model["smallest_variance"].get_value()[0])
+    exact, _ = integrate.quad(
+        lambda sd: stats.halfnorm.pdf(sd, scale=scale) * np.exp(-0.5 * smallest / sd**2), 0, np.inf
+    )
+    log_mass, mcse = log_prior_mass(model)
+    assert log_mass < -0.1
+    assert abs(log_mass - np.log(exact)) < tolerances.STANDARD_ERRORS * mcse
 
 
 def test_an_order_of_means_leaves_one_numbering():

@@ -15,7 +15,7 @@ from bayesgmm.data import load_dataset, prepare
 from bayesgmm.errors import ArgumentError, FitError
 from bayesgmm.mixture import Mixture
 from bayesgmm.structure import STRUCTURES
-from tests.tolerances import assert_within_errors
+from tests.tolerances import ALGEBRA, assert_within_errors
 
 FAITHFUL = prepare(load_dataset("faithful"))
 
@@ -97,6 +97,21 @@ def test_the_log_prior_of_draws_is_that_of_scipy(code):
         expected = stats.norm.logpdf(draws["shape_scores"].values).sum(axis=(-2, -1))
         np.testing.assert_allclose(found["shape_scores"], expected, rtol=1e-9)
         np.testing.assert_array_equal(found["axes"], 0.0)
+
+
+@pytest.mark.parametrize("structure", ["full", "tied", "diag", "spherical"])
+def test_covariances_stand_for_precisions_that_were_not_kept(structure):
+    model = build_model(FAITHFUL, 2, structure)
+    names = ["weights", "means", "precisions", "covariances"]
+    drawn = pm.draw([model[name] for name in names], 6, random_seed=0, mode="FAST_COMPILE")
+    dims = [
+        ("chain", "draw", *(f"{name}_{j}" for j in range(part.ndim - 1)))
+        for name, part in zip(names, drawn, strict=True)
+    ]
+    draws = xr.Dataset({name: (dim, two_chains(part)) for name, dim, part in zip(names, dims, drawn, strict=True)})
+    found = log_prior(model, draws.drop_vars("precisions"))
+    np.testing.assert_allclose(found["precisions"], log_prior(model, draws)["precisions"], rtol=ALGEBRA)
+    assert log_prior(model, draws.drop_vars(["precisions", "covariances"])) is None
 
 
 def test_arviz_scales_the_prior_by_it():
