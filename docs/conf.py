@@ -29,10 +29,8 @@ default_role = "literal"
 myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
-# Notebooks keep their outputs; one without is executed here.
-nb_execution_mode = "auto"
-nb_execution_timeout = 600
-nb_execution_raise_on_error = True
+# Notebooks keep their outputs; `make notebooks` is what executes them.
+nb_execution_mode = "off"
 
 autosummary_generate = True
 autodoc_typehints = "none"  # the docstrings say the types, with shapes
