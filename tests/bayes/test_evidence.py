@@ -91,6 +91,7 @@ def test_the_default_prior_agrees_with_quadrature_in_the_users_units():
     assert scaled.value == pytest.approx(laplace.value - 6 * np.log(1000), abs=1e-6)
 
 
+@pytest.mark.slow  # every model is compiled for itself
 @pytest.mark.parametrize(
     ("k", "equal", "method", "published"),
     [
@@ -119,11 +120,13 @@ def test_a_fit_says_what_its_model_is(faithful_em):
     assert float(from_fit) == from_fit.value
 
 
+@pytest.mark.slow
 def test_components_that_differ_a_priori_are_not_counted_as_copies(faithful_em):
     with pytest.raises(bg.ArgumentError, match="not exchangeable"):
         log_evidence(faithful_em, priors=bg.Priors(concentration=[1.0, 2.0]), seed=0)
 
 
+@pytest.mark.slow
 def test_the_two_forms_of_the_guard_have_masses_alike(faithful):
     """VEI and LKJ have it as a potential, VVI inside the density; about the same share of the prior is ruled out."""
     models = [build_model(faithful, 2, code) for code in ("VEI", "VVI")]
@@ -133,6 +136,7 @@ def test_the_two_forms_of_the_guard_have_masses_alike(faithful):
         assert 0 < mcse < 0.003
 
 
+@pytest.mark.slow
 def test_the_mass_of_a_prior_agrees_with_quadrature():
     """Half-normal deviations in one dimension: the guard's expectation is an integral over one number."""
     priors = bg.Priors(covariance="lkj", sd_prior="halfnormal", smallest_sd=0.3)
@@ -146,6 +150,7 @@ def test_the_mass_of_a_prior_agrees_with_quadrature():
     assert abs(log_mass - np.log(exact)) < tolerances.STANDARD_ERRORS * mcse
 
 
+@pytest.mark.slow
 def test_an_order_of_means_leaves_one_numbering():
     with pm.Model(coords={"component": range(2)}) as model:
         weights = pm.Dirichlet("weights", np.ones(2), dims="component")
