@@ -55,7 +55,9 @@ def test_a_bridge_knows_that_draws_of_a_chain_are_worth_fewer():
     assert abs(value - LOG_MASS) < tolerances.STANDARD_ERRORS * mcse
 
 
-@pytest.mark.parametrize("method", ["laplace", "bridge", pytest.param("smc", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "method", ["laplace", *(pytest.param(name, marks=pytest.mark.slow) for name in ("bridge", "smc"))]
+)
 def test_one_mean_with_known_variance_has_a_closed_form(method):
     with pm.Model(coords={"component": [0]}) as model:
         weights = pm.Deterministic("weights", pt.ones(1))
@@ -67,6 +69,7 @@ def test_one_mean_with_known_variance_has_a_closed_form(method):
     assert abs(found.value - exact) < tolerances.STANDARD_ERRORS * found.mcse + 1e-6
 
 
+@pytest.mark.slow
 def test_the_default_prior_agrees_with_quadrature_in_the_users_units():
     """n = 6, K = 1, with a guard that matters: the evidence is a ratio of two integrals."""
     priors = bg.Priors(mean_location=[2.0], mean_sd=[3.0], within_sd=[1.0], dof=6.0, scale_dof=3.0, smallest_sd=0.5)
