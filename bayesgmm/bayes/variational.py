@@ -111,7 +111,7 @@ def sample_advi(
     ratios = heights + 0.5 * (noise**2).sum(axis=1)
     stats = xr.Dataset({"lp": (("chain", "draw"), heights.reshape(chains, draws))})
     # On new draws: on those that it was optimised over the bound looks better than it is.
-    elbo = heights.mean() + float(log_sd.sum()) + 0.5 * density.size * float(np.log(2 * np.pi * np.e))
+    elbo = heights.mean() + float(log_sd.sum()) + 0.5 * density.size * (1.0 + float(np.log(2 * np.pi)))
     stats.attrs = {"is_approximate": 1, "elbo": float(elbo), "khat": pareto_smoothed(ratios)[1]}
     vectors = vectors.reshape(chains, draws, density.size)
     return {"posterior": as_dataset(model, density, vectors), "sample_stats": stats}
