@@ -55,7 +55,7 @@ spelling: $(INSTALLED)
 
 notebooks: $(INSTALLED) ## Execute every notebook, leaving the files as they are
 	@test -n '$(NOTEBOOKS)' || { echo 'notebooks/ holds no notebook to execute' >&2; exit 1; }
-	@$(BIN)/jupyter-execute --timeout=600 $(NOTEBOOKS)
+	@printf '%s\n' $(NOTEBOOKS) | xargs -n 1 -P 2 $(BIN)/jupyter-execute --timeout=600
 
 docs: .venv/installed-docs ## Build the site into docs/_build/html; a warning is an error
 	@$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
