@@ -10,7 +10,6 @@ Rows, weights and the numbers of the prior are read from the PyMC model, so that
 it is set. Chains run side by side in threads, in compiled code.
 """
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Event, Lock
@@ -21,6 +20,7 @@ import pymc as pm
 import xarray as xr
 from numpy.typing import NDArray
 
+from bayesgmm.cores import available_cores
 from bayesgmm.errors import ArgumentError
 from bayesgmm.kernels.gibbs import Parameters, Prior, run_chain
 from bayesgmm.mixture import Mixture
@@ -333,7 +333,7 @@ def run_in_threads[T](
     from rich.progress import Progress
 
     is_stopped, lock = Event(), Lock()
-    n_workers = min(chains, _available_cores() if cores is None else check_count("cores", cores))
+    n_workers = min(chains, available_cores() if cores is None else check_count("cores", cores))
     with Progress(disable=not progress) as bar, ThreadPoolExecutor(n_workers) as pool:
         task = bar.add_task("sampling", total=total)
 
@@ -395,12 +395,6 @@ def _start_parameters(start: Mixture, prior: Prior) -> Parameters:
 
 def _expected_scale(prior: Prior) -> Floats:
     return np.ascontiguousarray(prior.scale_dof * np.linalg.inv(prior.scale_rate))
-
-
-def _available_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def check_count(name: str, value: Any) -> int:

@@ -7,7 +7,6 @@ thread, so that replicates do not depend on how many threads share the work.
 Row weights are frequencies throughout: a row of weight two is drawn, left out and simulated as two rows would be.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 from threadpoolctl import threadpool_limits
 
+from bayesgmm.cores import available_cores
 from bayesgmm.em.maximise import EMSolution, maximise
 from bayesgmm.em.remembered import labels_of, told
 from bayesgmm.errors import ArgumentError, FitError
@@ -182,7 +182,7 @@ def in_parallel[Task, Result](
     work: Callable[[Task], Result], tasks: Sequence[Task], *, n_threads: int | None, progress: bool
 ) -> list[Result]:
     """Do work for every task on a pool of threads, linear algebra on one thread each; results in the order of tasks."""
-    count = n_threads or len(os.sched_getaffinity(0))
+    count = n_threads or available_cores()
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(count) as pool:
         results = pool.map(work, tasks)
         return list(track(results, "Replicates", total=len(tasks)) if progress else results)

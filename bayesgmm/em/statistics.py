@@ -5,7 +5,6 @@ Chunks are cut by the number of rows alone and reduced in order, so that a resul
 threads.
 """
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bayesgmm.cores import available_cores
 from bayesgmm.em.rows import Rows
 from bayesgmm.kernels import em as kernels
 from bayesgmm.mixture import Mixture
@@ -29,7 +29,6 @@ __all__ = [
     "Source",
     "Sums",
     "SumsSource",
-    "available_cores",
     "kind_of",
     "reduced_scatters",
     "sums_of",
@@ -337,13 +336,6 @@ def _empty_sums(kind: int, n: int, k: int, d: int) -> tuple[Floats, Floats, Floa
     """Return zeros for the log-likelihoods and sums of n chunks."""
     layouts = {kernels.FULL: (k, d, d), kernels.DIAGONAL: (k, 1, d), kernels.SPHERICAL: (k, 1, 1)}
     return np.zeros((n, 1)), np.zeros((n, k)), np.zeros((n, k, d)), np.zeros((n, *layouts.get(kind, (1, 0, 0))))
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _chunk_bounds(rows: Rows) -> list[int]:

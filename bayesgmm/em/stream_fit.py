@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from bayesgmm.cores import available_cores
 from bayesgmm.data import Scaling
 from bayesgmm.data.chunks import Stream, Workers
 from bayesgmm.data.memory import memory_for_rows
@@ -36,7 +37,7 @@ from bayesgmm.em.result import (
     warn,
     what_was_told,
 )
-from bayesgmm.em.statistics import Parameters, available_cores
+from bayesgmm.em.statistics import Parameters
 from bayesgmm.em.streamed import StreamSource, maximise_stream
 from bayesgmm.errors import ArgumentError
 from bayesgmm.fit import FitInfo, MixtureFit, assemble

@@ -6,12 +6,13 @@ a time, which was measured to take a tenth of the processor time. Small problems
 does not wait for the compiler.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bayesgmm.cores import available_cores
 
 __all__ = ["is_large", "log_densities", "responsibilities"]
 
@@ -90,7 +91,7 @@ def _run(
         )
 
     tasks = list(product(range(0, len(blocks), _BLOCKS_OF_TASK), range(0, len(means), _MIXTURES_OF_TASK)))
-    with ThreadPoolExecutor(min(len(tasks), _cores())) as pool:
+    with ThreadPoolExecutor(min(len(tasks), available_cores())) as pool:
         for _ in pool.map(run, tasks):
             pass
 
@@ -104,8 +105,3 @@ def _packed(rows: Floats) -> Floats:
         part = rows[block * _ROWS_OF_BLOCK : (block + 1) * _ROWS_OF_BLOCK]
         blocks[block, :, : len(part)] = part.T
     return blocks
-
-
-def _cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
