@@ -282,20 +282,19 @@ class Pass(SumsSource):
         numpy.linalg.LinAlgError
             When a covariance is not positive definite.
         """
-        means, factors, constants, _ = _kernel_inputs(parameters, kernels.FULL)
-        blocks, bounds, k = self.rows.blocks, self._bounds, len(means)
-        n_blocks, _, size = blocks.shape
-        log_densities, responsibilities = np.empty((n_blocks, size)), np.empty((n_blocks, k, size))
+        means, factors, constants = (values[None] for values in _kernel_inputs(parameters, kernels.FULL)[:3])
+        n, k, bounds = self.rows.n, means.shape[1], self._bounds
+        log_densities, responsibilities = np.empty((1, n)), np.empty((1, n, k))
 
         def run(chunk: int) -> None:
             """Fill in the blocks of a chunk."""
-            kernels.posterior_pass(
-                blocks, bounds[chunk], bounds[chunk + 1], means, factors, constants, log_densities, responsibilities
-            )
+            kernels.density_pass(
+                self.rows.blocks, bounds[chunk], bounds[chunk + 1], means, factors, constants, log_densities,
+                responsibilities,
+            )  # fmt: skip
 
         self._run_chunks(run, kernels.FULL, k)
-        by_row = responsibilities.transpose(0, 2, 1).reshape(-1, k)
-        return log_densities.ravel()[: self.rows.n], by_row[: self.rows.n]
+        return log_densities[0], responsibilities[0]
 
     def _run_chunks(self, run: Callable[[int], None], kind: int, k: int) -> None:
         """Run the chunks, in threads where the work is worth it."""

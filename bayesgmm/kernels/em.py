@@ -32,6 +32,7 @@ __all__ = [
     "SPHERICAL",
     "TIED",
     "VERSION",
+    "density_pass",
     "em_pass",
     "log_likelihood_and_gradient",
     "log_likelihood_by_precisions",
@@ -650,31 +651,6 @@ def _gather(rows, row_weights, members, columns):
         for b in range(len(columns)):
             part[a, b] = rows[members[a], columns[b]]
     return part, weights
-
-
-@_jit
-def posterior_pass(blocks, first, last, means, factors, log_constants, log_densities, responsibilities):
-    """Write log densities and responsibilities of blocks `first` to `last` - 1; covariances are of kind FULL.
-
-    Parameters
-    ----------
-    blocks : ndarray of float64, shape (blocks, D, B)
-        The rows, packed.
-    first, last : int
-        The blocks of this call.
-    means, factors, log_constants : ndarray of float64, shapes (K, D), (K, D, D), (K,)
-        As in `em_pass`.
-    log_densities : ndarray of float64, shape (blocks, B)
-        Written in place; padding gets the density of its zeros.
-    responsibilities : ndarray of float64, shape (blocks, K, B)
-        Written in place.
-    """
-    d, size = blocks.shape[1:]
-    c, y, q, total, ones = np.empty((d, size)), np.empty((4, size)), np.empty(size), np.empty(size), np.ones(size)
-    for block in range(first, last):
-        r = responsibilities[block]
-        _log_joint(FULL, blocks[block], means, factors, log_constants, c, y, q, r)
-        _normalise(r, ones, log_densities[block], total)
 
 
 @_jit
