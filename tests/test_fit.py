@@ -10,7 +10,6 @@ import xarray as xr
 from scipy import special, stats
 from sklearn.mixture import GaussianMixture as SklearnMixture
 
-from bayesgmm import fit as fit_module
 from bayesgmm.data import load_dataset, prepare
 from bayesgmm.errors import ArgumentError, DataError
 from bayesgmm.fit import FitInfo, assemble
@@ -185,7 +184,7 @@ class TestPointwise:
     def test_where_there_is_no_room_for_it_the_sum_is_the_same(self, mixture, weights, monkeypatch):
         prepared = prepare(ROWS, sample_weight=weights)
         with_rows = build_fit(mixture, prepared)
-        monkeypatch.setattr(fit_module, "MAX_POINTWISE", 39)
+        monkeypatch.setattr("bayesgmm.fit.tree.MAX_POINTWISE", 39)
         monkeypatch.setattr("bayesgmm.mixture.value.BLOCK", 60)
         without = build_fit(mixture, prepared)
         assert "log_likelihood" not in without.tree.children

@@ -6,7 +6,6 @@ by decreasing weight, and says in warnings what a reader of the result must know
 
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -23,23 +22,10 @@ from bayesgmm.em.arguments import (
 )
 from bayesgmm.em.conjugate import ConjugatePrior
 from bayesgmm.em.maximise import maximise
-from bayesgmm.em.result import (
-    collapsed_components,
-    log_jacobian,
-    log_prior_of,
-    named_components,
-    optima_group,
-    refuse_singular,
-    to_user,
-    trace_group,
-    warn,
-    warn_of_spikes,
-    what_was_told,
-    with_labels,
-)
+from bayesgmm.em.result import Told, log_jacobian, point_fit
 from bayesgmm.em.rows import StandardRows
 from bayesgmm.errors import ArgumentError
-from bayesgmm.fit import FitInfo, MixtureFit, assemble
+from bayesgmm.fit import MixtureFit
 from bayesgmm.mixture import Mixture
 from bayesgmm.seeding import as_generator, recorded_seed
 from bayesgmm.structure import CovarianceStructure, as_structure
@@ -188,29 +174,7 @@ def fit_em(
     )
     settings = limits | {"scale": prepared.scale, "n_dropped": prepared.n_dropped}
     settings |= {"start": "own"} if start is None else {"start": "given", "n_starts": 1}
-    settings |= what_was_told(known, fixed, solution, scaling, bound)
-    named = named_components(n_components, known, fixed)
-    mixture = fixed.restored(to_user(solution.mixture, scaling, prepared, named))
-    refuse_singular(mixture)
-    degenerate = collapsed_components(solution, named)
-    diagnostics = {
-        "converged": solution.converged, "iterations": solution.n_iter, "remaining_gain": solution.last_gain,
-        "degenerate_components": degenerate, "seconds": time.perf_counter() - begun,
-    }  # fmt: skip
-    offset = log_jacobian(prepared, scaling)
-    log_prior = log_prior_of(solution, mixture, scaling)
-    if log_prior is not None:
-        diagnostics["log_posterior"] = solution.log_likelihood + offset + log_prior
-    if bound is not None and not degenerate:
-        warn_of_spikes(scaling.mixture_to_standard(mixture), chosen, bound)
-    warn(solution, mixture, degenerate, limits["max_iter"])
-    info = FitInfo(
-        "em", chosen.code, int(n_components), number, settings, diagnostics,
-        {name: version(name) for name in ("bayesgmm", "numpy", "numba")},
+    return point_fit(
+        solution, prepared, scaling, chosen, told=Told(fixed, bound, known), seed=number, settings=settings,
+        begun=begun, offset=log_jacobian(prepared, scaling),
     )  # fmt: skip
-    groups = {
-        "optimization": trace_group(solution, offset, log_prior),
-        "optima": optima_group(solution, scaling, prepared, offset, named)
-    }  # fmt: skip
-    fit = assemble(mixture, prepared, info, scaling, groups=groups)
-    return fit if known is None else with_labels(fit, known)

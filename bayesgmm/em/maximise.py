@@ -86,6 +86,8 @@ class EMSolution:
         What the run climbed: the log-likelihood, with the log prior where there is one (up to a constant).
     prior : PriorTerms or None
         The conjugate prior, with what was left to the data.
+    other_traces : tuple of ndarray
+        Log-likelihood after every iteration of the other runs over all rows, as far as they went.
     """
 
     mixture: Mixture
@@ -98,6 +100,7 @@ class EMSolution:
     degenerate_components: tuple[int, ...]
     objectives: Floats
     prior: PriorTerms | None = None
+    other_traces: tuple[Floats, ...] = ()
 
 
 def maximise(
@@ -192,6 +195,7 @@ def maximise(
         )
         if not here.is_diagonal and floor is None and not known.keeps_regular:
             refuse_collinear(data.total, len(Z), here, features)
+        left: list[Candidate] = []
         settings = Settings(here, max_iter=max_iter, tol=tol, prior=floor, knowledge=known)
         Z = completed(np.asarray(Z), data.total, generator) if has_missing(Z) else Z
         if start is not None:
@@ -203,8 +207,8 @@ def maximise(
             ]
         else:
             generators = generator.spawn(n_starts if n_components > 1 else 1)
-            finalists = search(Z, n_components, sample_weight, data, settings, generators, progress)
-    return solution_of(merged(finalists, data.total_weight), known.prior)
+            finalists, left = search(Z, n_components, sample_weight, data, settings, generators, progress)
+    return solution_of(merged(finalists, data.total_weight), known.prior, left)
 
 
 @contextmanager
@@ -299,8 +303,8 @@ def _given_moments(
     )
 
 
-def solution_of(candidates: list[Candidate], prior: PriorTerms | None) -> EMSolution:
-    """Return the best of the candidates as the solution, and all of them as its optima."""
+def solution_of(candidates: list[Candidate], prior: PriorTerms | None, left: Sequence[Candidate] = ()) -> EMSolution:
+    """Return the best of the candidates as the solution, and all of them as its optima; `left` went to no end."""
     optima = tuple(
         Optimum(one.run.parameters.to_mixture(), one.run.log_likelihood, one.times_reached, bool(one.run.degenerate))
         for one in candidates
@@ -317,4 +321,5 @@ def solution_of(candidates: list[Candidate], prior: PriorTerms | None) -> EMSolu
         degenerate_components=best.degenerate,
         objectives=np.array(best.objectives),
         prior=prior,
+        other_traces=tuple(np.array(trace) for one in [*candidates, *left] for trace in one.traces)[1:],
     )

@@ -1,11 +1,14 @@
-"""From a solution in standardised units to what a MixtureFit carries, and what a reader of it must be warned of.
+"""From a solution in standardised units to a MixtureFit, with the warnings that a reader of it needs.
 
-`fit_em` and `fit_stream` share this: units, the order of the components, the record of what EM was told, the groups of
-the tree.
+Rows in memory and rows that are read chunk by chunk end here: units, the order of the components, the record of what
+EM was told, the groups of the tree.
 """
 
+import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +23,117 @@ from bayesgmm.em.fixed import Fixed
 from bayesgmm.em.maximise import EMSolution
 from bayesgmm.em.statistics import Parameters
 from bayesgmm.errors import ArgumentError, ConvergenceWarning, DegenerateFitWarning, FitError
-from bayesgmm.fit import MixtureFit
+from bayesgmm.fit import FitInfo, MixtureFit, assemble
 from bayesgmm.mixture import Mixture
 from bayesgmm.structure import CovarianceStructure
 
-__all__ = [
-    "collapsed_components",
-    "log_jacobian",
-    "log_prior_of",
-    "named_components",
-    "optima_group",
-    "refuse_singular",
-    "to_user",
-    "trace_group",
-    "warn",
-    "warn_of_spikes",
-    "what_was_told",
-    "with_labels",
-]
+__all__ = ["Told", "log_jacobian", "point_fit"]
 
 _REMEDIES = "use fewer components, a simpler structure, or reg_covar=1e-3 or prior='default'"
 # Warnings point at the line that called the package.
 _PACKAGE = (str(Path(__file__).parents[1]),)
 # A component that has this fraction of an even share is empty.
 _EMPTY_WEIGHT = 2e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What EM was told besides the rows.
+
+    Parameters
+    ----------
+    fixed : Fixed
+        Parameters that are held, user's units.
+    bound : float or None
+        Largest ratio of two eigenvalues of covariances, standardised units.
+    known : KnownLabels or None
+        Components of rows.
+    """
+
+    fixed: Fixed
+    bound: float | None = None
+    known: KnownLabels | None = None
+
+
+def point_fit(
+    solution: EMSolution,
+    prepared: PreparedData,
+    scaling: Scaling,
+    structure: CovarianceStructure,
+    *,
+    told: Told,
+    seed: int,
+    settings: Mapping[str, Any],
+    begun: float,
+    offset: float,
+    groups: Mapping[str, xr.Dataset] | None = None,
+) -> MixtureFit:
+    """Make the fit that a solution stands for, and warn of what a reader of it must know.
+
+    Parameters
+    ----------
+    solution : EMSolution
+        What was found, standardised units.
+    prepared : PreparedData
+        The rows that the fit carries, user's units.
+    scaling : Scaling
+        The change of units.
+    structure : CovarianceStructure
+        The covariance structure.
+    told : Told
+        What EM was told besides the rows.
+    seed : int
+        Seed of the starts.
+    settings : mapping
+        The arguments of the call, as plain values; with ``max_iter``.
+    begun : float
+        When the fit began, by `time.perf_counter`.
+    offset : float
+        What a log-likelihood gains in the user's units (math.md, 5.2).
+    groups : mapping of str to Dataset, optional
+        Further groups of the tree.
+
+    Returns
+    -------
+    MixtureFit
+        The estimate, user's units; components with a name at their place, the others by decreasing weight.
+
+    Raises
+    ------
+    FitError
+        When a covariance of the solution is singular.
+
+    Warns
+    -----
+    ConvergenceWarning, DegenerateFitWarning
+        See `fit_em`.
+    """
+    named = _named_components(solution.mixture.n_components, told)
+    mixture = told.fixed.restored(_to_user(solution.mixture, scaling, prepared, named))
+    _refuse_singular(mixture)
+    degenerate = _collapsed_components(solution, named)
+    diagnostics = {
+        "converged": solution.converged, "iterations": solution.n_iter, "remaining_gain": solution.last_gain,
+        "degenerate_components": degenerate, "seconds": time.perf_counter() - begun,
+    }  # fmt: skip
+    log_prior = _log_prior(solution, mixture, scaling)
+    if log_prior is not None:
+        diagnostics["log_posterior"] = solution.log_likelihood + offset + log_prior
+    if told.bound is not None and not degenerate:
+        _warn_of_spikes(scaling.mixture_to_standard(mixture), structure, told.bound)
+    _warn(solution, mixture, degenerate, settings["max_iter"])
+    info = FitInfo(
+        "em", structure.code, mixture.n_components, seed, {**settings, **_as_settings(told, solution, scaling)},
+        diagnostics, {name: version(name) for name in ("bayesgmm", "numpy", "numba")},
+    )  # fmt: skip
+    contents = {
+        "optimization": _trace(solution, offset, log_prior),
+        "optima": _optima(solution, scaling, prepared, offset, named),
+        "runs": _runs(solution, offset),
+        **(groups or {}),
+    }
+    known = None if told.known is None else told.known.components
+    return assemble(mixture, prepared, info, scaling, groups=contents, known_components=known)
 
 
 def log_jacobian(prepared: PreparedData, scaling: Scaling) -> float:
@@ -54,7 +144,7 @@ def log_jacobian(prepared: PreparedData, scaling: Scaling) -> float:
     return -float(weights @ ~np.isnan(prepared.values) @ np.log(scaling.scale))
 
 
-def log_prior_of(solution: EMSolution, mixture: Mixture, scaling: Scaling) -> float | None:
+def _log_prior(solution: EMSolution, mixture: Mixture, scaling: Scaling) -> float | None:
     """Return the log density of the conjugate prior at a mixture in the user's units, up to a constant."""
     if solution.prior is None:
         return None
@@ -63,25 +153,24 @@ def log_prior_of(solution: EMSolution, mixture: Mixture, scaling: Scaling) -> fl
     )  # fmt: skip
 
 
-def what_was_told(
-    known: KnownLabels | None, fixed: Fixed, solution: EMSolution, scaling: Scaling, bound: float | None
-) -> dict[str, Any]:
-    """Return what EM was told besides the rows, as plain values for the fit's record."""
-    told: dict[str, Any] = {}
-    if known is not None:
-        told |= {"label_names": known.names, "n_labelled": int(np.count_nonzero(known.components >= 0))}
-    if fixed.names:
-        told["fixed"] = list(fixed.names)
+def _as_settings(told: Told, solution: EMSolution, scaling: Scaling) -> dict[str, Any]:
+    """Return what EM was told as plain values, for the fit's record."""
+    found: dict[str, Any] = {}
+    if told.known is not None:
+        n_labelled = int(np.count_nonzero(told.known.components >= 0))
+        found |= {"label_names": told.known.names, "n_labelled": n_labelled}
+    if told.fixed.names:
+        found["fixed"] = list(told.fixed.names)
     if solution.prior is not None:
-        told["prior"] = solution.prior.to_user(scaling).to_settings()
-    return told if bound is None else told | {"max_eigenvalue_ratio": bound}
+        found["prior"] = solution.prior.to_user(scaling).to_settings()
+    return found if told.bound is None else found | {"max_eigenvalue_ratio": told.bound}
 
 
-def named_components(k: int, known: KnownLabels | None, fixed: Fixed) -> NDArray[np.bool_]:
+def _named_components(k: int, told: Told) -> NDArray[np.bool_]:
     """Return which components have a name, and so a place, (K,)."""
-    named = np.full(k, bool(fixed.names))
-    if known is not None:
-        named[known.components[known.components >= 0]] = True
+    named = np.full(k, bool(told.fixed.names))
+    if told.known is not None:
+        named[told.known.components[told.known.components >= 0]] = True
     return named
 
 
@@ -92,13 +181,13 @@ def _order(weights: NDArray[np.float64], named: NDArray[np.bool_]) -> NDArray[np
     return order
 
 
-def to_user(mixture: Mixture, scaling: Scaling, prepared: PreparedData, named: NDArray[np.bool_]) -> Mixture:
+def _to_user(mixture: Mixture, scaling: Scaling, prepared: PreparedData, named: NDArray[np.bool_]) -> Mixture:
     """Convert a solution to the user's units, its components in order: named ones at their place."""
     with_columns = Mixture(mixture.weights, mixture.means, mixture.covariances, prepared.features)
     return scaling.mixture_to_user(with_columns).permute(_order(mixture.weights, named))
 
 
-def refuse_singular(mixture: Mixture) -> None:
+def _refuse_singular(mixture: Mixture) -> None:
     """Refuse what has no density: rows that tie may leave a collapsed component without any width."""
     try:
         _ = mixture.cholesky
@@ -106,13 +195,13 @@ def refuse_singular(mixture: Mixture) -> None:
         raise FitError(f"{error}, and no start led to a sound optimum; {_REMEDIES}") from None
 
 
-def collapsed_components(solution: EMSolution, named: NDArray[np.bool_]) -> list[int]:
+def _collapsed_components(solution: EMSolution, named: NDArray[np.bool_]) -> list[int]:
     """Return the collapsed components of a solution, by their numbers after ordering."""
     order = _order(solution.mixture.weights, named)
     return [int(position) for position, k in enumerate(order) if k in solution.degenerate_components]
 
 
-def warn_of_spikes(standard: Mixture, structure: CovarianceStructure, bound: float) -> None:
+def _warn_of_spikes(standard: Mixture, structure: CovarianceStructure, bound: float) -> None:
     """Warn of components that only the bound on the eigenvalues keeps from collapsing."""
     spikes = spikes_at_the_bound(standard, structure, bound)
     if spikes:
@@ -128,7 +217,7 @@ def _components(numbers: Sequence[int]) -> str:
     return f"component{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
-def warn(solution: EMSolution, mixture: Mixture, degenerate: list[int], max_iter: int) -> None:
+def _warn(solution: EMSolution, mixture: Mixture, degenerate: list[int], max_iter: int) -> None:
     """Warn of collapsed and of empty components, and of a run that did not end."""
     empty = [k for k in degenerate if mixture.weights[k] * mixture.n_components < _EMPTY_WEIGHT]
     collapsed = [k for k in degenerate if k not in empty]
@@ -156,7 +245,7 @@ def warn(solution: EMSolution, mixture: Mixture, degenerate: list[int], max_iter
         )
 
 
-def trace_group(solution: EMSolution, offset: float, log_prior: float | None) -> xr.Dataset:
+def _trace(solution: EMSolution, offset: float, log_prior: float | None) -> xr.Dataset:
     """Return the log-likelihood by iteration, and the log posterior where there is a prior; user's units."""
     found = xr.Dataset({"log_likelihood": ("iteration", np.asarray(solution.trace) + offset)})
     if log_prior is None:
@@ -165,28 +254,19 @@ def trace_group(solution: EMSolution, offset: float, log_prior: float | None) ->
     return found.assign(log_posterior=("iteration", solution.objectives - solution.objectives[-1] + last))
 
 
-def with_labels(fit: MixtureFit, known: KnownLabels) -> MixtureFit:
-    """Keep the labels with the data, and count labelled rows with the density of row and label."""
-    is_known = known.components >= 0
-    labels = known.components[is_known]
-    fit.tree["constant_data"] = xr.DataTree(
-        fit.tree["constant_data"].to_dataset().assign(known_component=("row", known.components))
-    )
-    if "log_likelihood" in fit.tree.children:
-        pointwise = fit.tree["log_likelihood"].to_dataset().copy(deep=True)
-        prepared = fit.prepared
-        joint = fit.mixture.log_joint(prepared.values[is_known])[np.arange(len(labels)), labels]
-        weights = 1.0 if prepared.sample_weight is None else prepared.sample_weight[is_known]
-        pointwise["x"].values[..., is_known] = joint * weights
-        fit.tree["log_likelihood"] = xr.DataTree(pointwise)
-    return fit
+def _runs(solution: EMSolution, offset: float) -> xr.Dataset:
+    """Return the log-likelihood by iteration of every run over all rows, the one that won first; NaN after its end."""
+    traces = [solution.trace, *solution.other_traces]
+    longest = max(map(len, traces))
+    padded = [np.pad(trace + offset, (0, longest - len(trace)), constant_values=np.nan) for trace in traces]
+    return xr.Dataset({"log_likelihood": (("run", "iteration"), np.stack(padded))})
 
 
-def optima_group(
+def _optima(
     solution: EMSolution, scaling: Scaling, prepared: PreparedData, offset: float, named: NDArray[np.bool_]
 ) -> xr.Dataset:
     """Return every optimum that was found, user's units."""
-    mixtures = [to_user(optimum.mixture, scaling, prepared, named) for optimum in solution.optima]
+    mixtures = [_to_user(optimum.mixture, scaling, prepared, named) for optimum in solution.optima]
     names = list(prepared.features)
     return xr.Dataset(
         {

@@ -59,10 +59,16 @@ _SAME_LOG_LIKELIHOOD = 1e-6
 
 @dataclass(frozen=True)
 class Candidate:
-    """A run and the number of starts that it stands for."""
+    """A run, the number of starts that it stands for, and the traces of the runs that were bound for the same end."""
 
     run: Run
     times_reached: int = 1
+    joined: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def traces(self) -> tuple[tuple[float, ...], ...]:
+        """Log-likelihood after every iteration of the run, and of those that joined it."""
+        return (self.run.trace, *self.joined)
 
     @property
     def rank(self) -> tuple[bool, float]:
@@ -78,7 +84,7 @@ def search(
     settings: Settings,
     generators: list[np.random.Generator],
     progress: Progress | None = None,
-) -> list[Candidate]:
+) -> tuple[list[Candidate], list[Candidate]]:
     """Run a start for every generator by successive halving.
 
     Parameters
@@ -100,8 +106,10 @@ def search(
 
     Returns
     -------
-    list of Candidate
+    finalists : list of Candidate
         The runs that went to the end.
+    left : list of Candidate
+        Runs over all rows that were left behind.
 
     Raises
     ------
@@ -125,14 +133,16 @@ def search(
     final = replace(settings, n_plain=_N_PLAIN_CONTINUED)
     audition = replace(settings, max_iter=min(_SHORT_RUN, settings.max_iter))
     finalists: list[Candidate] = []
+    left: list[Candidate] = []
     known = _faithful_runs(scout, ours, settings)
     for scouting in (settings, careful):
         better, others = _scouted(rows, row_weights, scout, starts, scouting, generators)
         entrants = [*better, *others, *([] if finalists else known)]
         if scout is not data:
             entrants, _ = _round(data, entrants, _N_AUDITIONS, audition, is_same_rows=False)
-        ended, _ = _round(data, entrants, _N_FINALISTS, final, progress=progress)
+        ended, behind = _round(data, entrants, _N_FINALISTS, final, progress=progress)
         finalists += ended
+        left += behind
         if np.mean([bool(one.run.degenerate) for one in [*better, *ended]]) < _MANY_SPIKES:
             break
     if not finalists:
@@ -140,7 +150,7 @@ def search(
             f"all {len(generators)} starts collapsed on a few rows; ask for fewer components, a structure with fewer "
             "parameters, or set reg_covar"
         )
-    return finalists
+    return finalists, left
 
 
 def _faithful_runs(data: Source, starts: list[Moments], settings: Settings) -> list[Candidate]:
@@ -265,7 +275,11 @@ def _round(
             run = _run_on(data, candidate.run, continued, settings, progress)
         except np.linalg.LinAlgError:
             continue
-        continued.append(replace(candidate, run=run.after(candidate.run) if is_same_rows else run))
+        continued.append(
+            replace(candidate, run=run.after(candidate.run))
+            if is_same_rows
+            else Candidate(run, candidate.times_reached)  # traces on a sample are of another likelihood
+        )
     return continued, waiting
 
 
@@ -286,7 +300,8 @@ def merged(candidates: list[Candidate], total_weight: float) -> list[Candidate]:
     for candidate in sorted(candidates, key=lambda one: one.rank):
         for position, other in enumerate(distinct):
             if _is_same(candidate.run, other.run, total_weight):
-                distinct[position] = replace(other, times_reached=other.times_reached + candidate.times_reached)
+                times_reached = other.times_reached + candidate.times_reached
+                distinct[position] = replace(other, times_reached=times_reached, joined=other.joined + candidate.traces)
                 break
         else:
             distinct.append(candidate)

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -25,22 +24,11 @@ from bayesgmm.data.survey import Survey, survey
 from bayesgmm.em.arguments import check_bound, positive, read_fixed, read_prior, standard_start, whole
 from bayesgmm.em.conjugate import ConjugatePrior
 from bayesgmm.em.fit import fit_em
-from bayesgmm.em.maximise import EMSolution
-from bayesgmm.em.result import (
-    collapsed_components,
-    log_prior_of,
-    named_components,
-    optima_group,
-    refuse_singular,
-    to_user,
-    trace_group,
-    warn,
-    what_was_told,
-)
+from bayesgmm.em.result import Told, point_fit
 from bayesgmm.em.statistics import Parameters
 from bayesgmm.em.streamed import StreamSource, maximise_stream
 from bayesgmm.errors import ArgumentError
-from bayesgmm.fit import FitInfo, MixtureFit, assemble
+from bayesgmm.fit import MixtureFit
 from bayesgmm.mixture import Mixture
 from bayesgmm.seeding import as_generator, recorded_seed
 from bayesgmm.structure import CovarianceStructure, as_structure
@@ -153,29 +141,14 @@ def fit_stream(
         )  # fmt: skip
         best = solution.mixture
         log_certainty = data.log_certainty(Parameters(best.weights, best.means, best.covariances))
-    shown = found.sampled(stream, _ROWS_TO_SHOW)
-    named = named_components(k, None, fixed)
-    mixture = fixed.restored(to_user(best, scaling, shown, named))
-    refuse_singular(mixture)
-    offset = -found.total_weight * float(np.log(scaling.scale).sum())
-    log_prior = log_prior_of(solution, mixture, scaling)
-    diagnostics = _diagnostics(solution, collapsed_components(solution, named), begun)
-    if log_prior is not None:
-        diagnostics["log_posterior"] = solution.log_likelihood + offset + log_prior
-    warn(solution, mixture, diagnostics["degenerate_components"], limits["max_iter"])
     settings = limits | {"scale": stream.about.scale, "n_dropped": found.n_incomplete, "rows": stream.about.what}
     settings |= {"start": "own"} if start is None else {"start": "given", "n_starts": 1}
-    settings |= what_was_told(None, fixed, solution, scaling, bound)
-    info = FitInfo(
-        "em", chosen.code, k, number, settings, diagnostics,
-        {name: version(name) for name in ("bayesgmm", "numpy", "numba")},
+    offset = -found.total_weight * float(np.log(scaling.scale).sum())
+    return point_fit(
+        solution, found.sampled(stream, _ROWS_TO_SHOW), scaling, chosen, told=Told(fixed, bound), seed=number,
+        settings=settings, begun=begun, offset=offset,
+        groups={"all_rows": _all_rows(found, solution.log_likelihood + offset, log_certainty)},
     )  # fmt: skip
-    groups = {
-        "optimization": trace_group(solution, offset, log_prior),
-        "optima": optima_group(solution, scaling, shown, offset, named),
-        "all_rows": _all_rows(found, solution.log_likelihood + offset, log_certainty),
-    }
-    return assemble(mixture, shown, info, scaling, groups=groups)
 
 
 @contextmanager
@@ -204,13 +177,6 @@ def _mixture_start(start: Any, scaling: Scaling, sample: Any, k: int) -> Mixture
         )
     found = standard_start(start, scaling, sample, sample, k, "error")
     return found if isinstance(found, Mixture) else None
-
-
-def _diagnostics(solution: EMSolution, degenerate: list[int], begun: float) -> dict[str, Any]:
-    return {
-        "converged": solution.converged, "iterations": solution.n_iter, "remaining_gain": solution.last_gain,
-        "degenerate_components": degenerate, "seconds": time.perf_counter() - begun,
-    }  # fmt: skip
 
 
 def _all_rows(found: Survey, log_likelihood: float, log_certainty: float) -> xr.Dataset:

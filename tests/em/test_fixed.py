@@ -41,6 +41,12 @@ class TestHeld:
         assert fit.em_trace[-1] == pytest.approx(fit.log_likelihood, rel=EXACT)
         assert fit.info.settings["fixed"] == list(names)
 
+    def test_what_is_fixed_is_no_free_parameter(self, names):
+        fit = fit_em(FAITHFUL, 2, fix=subset(names), seed=0, n_starts=4)
+        free = {"weights": 1, "means": 4, "covariances": 6}
+        assert fit.n_parameters == sum(count for name, count in free.items() if name not in names)
+        assert fit.aic == pytest.approx(2 * fit.n_parameters - 2 * fit.log_likelihood, rel=EXACT)
+
     def test_a_general_optimiser_gains_nothing(self, names):
         """Weights by log-ratios, means as they are, covariances by log Cholesky factors; Nelder-Mead around the fit."""
         fit = fit_em(FAITHFUL, 2, fix=subset(names), seed=0, n_starts=4)

@@ -141,6 +141,12 @@ class TestSomeKnown:
         with pytest.raises(ArgumentError, match="a label have missing values"):
             fit_em(rows, 3, labels=NUMBERS, missing="marginalize")
 
+    def test_a_row_with_a_label_is_certain(self):
+        labels = some_labels()
+        fit = fit_em(X, 3, labels=labels, seed=0, n_starts=2)
+        certainty = np.log(fit.mixture.responsibilities(X).max(axis=1))
+        assert fit.icl == pytest.approx(fit.bic - 2 * certainty[labels < 0].sum(), rel=EXACT)
+
     def test_the_labels_are_kept_with_the_data(self):
         labels = some_labels()
         fit = fit_em(X, 3, labels=labels, seed=0, n_starts=2)

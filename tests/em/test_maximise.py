@@ -168,6 +168,20 @@ def test_a_spike_never_wins_over_a_sound_optimum():
     assert not found.optima[0].is_degenerate
 
 
+@pytest.mark.parametrize("n", [300, 30_000])
+def test_every_run_over_all_rows_leaves_its_trace(n):
+    Z = np.random.default_rng(0).normal(size=(n, 2)) + np.repeat([[0.0, 0.0], [2.5, 0.0], [0.0, 3.0]], n // 3, axis=0)
+    found = maximise(Z, 3, n_starts=12, rng=np.random.default_rng(0))
+    traces = [found.trace, *found.other_traces]
+    if n == 300:  # else the first rounds see a sample
+        assert len(traces) >= 12
+    ends = sorted(one.log_likelihood for one in found.optima)
+    for trace in traces:
+        assert np.all(np.diff(trace) >= -EXACT * abs(trace[-1]))
+        assert trace[-1] <= ends[-1] + EXACT * abs(ends[-1])
+    assert {trace[-1] for trace in traces} >= set(ends)
+
+
 def test_a_spike_is_named_when_there_is_nothing_else():
     Z = np.repeat(np.array([[0.0, 0.0], [1.0, 5.0], [4.0, 2.0]]), 20, axis=0)
     found = maximise(Z, 3)

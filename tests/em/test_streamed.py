@@ -25,10 +25,11 @@ from bayesgmm.em.rows import StandardRows, has_missing, pack
 from bayesgmm.em.statistics import Parameters, Pass
 from bayesgmm.em.stream_fit import fit_stream
 from bayesgmm.em.streamed import StreamSource
-from bayesgmm.errors import ArgumentError, ConvergenceWarning, DataError, FitError
+from bayesgmm.errors import ArgumentError, ConvergenceWarning, DataError, DegenerateFitWarning, FitError
 from bayesgmm.kernels import em as kernels
 from bayesgmm.mixture import Mixture, simulate
 from bayesgmm.structure import STRUCTURES
+from tests.conftest import build_fit, jitter
 from tests.examples import random_mixture
 from tests.tolerances import ALGEBRA, EXACT, assert_close
 
@@ -254,6 +255,19 @@ class TestRefusals:
     def test_a_run_that_did_not_end(self, mapped):
         with pytest.warns(ConvergenceWarning, match="EM stopped after"):
             fit_stream(open_stream(mapped), K, start=START, max_iter=3, max_memory=READ_AGAIN)
+
+    def test_a_spike_that_a_wide_bound_lets_through_is_named(self, tmp_path):
+        rows = ROWS.copy()
+        rows[:12] = rows[0] + 1e-6 * UNITS * np.random.default_rng(0).normal(size=(12, D))
+        near = Mixture([0.99, 0.01], [ROWS.mean(axis=0), rows[0]], [np.cov(ROWS.T), 1e-4 * np.diag(UNITS**2)])
+        stream = open_stream(as_map(tmp_path / "x", rows))
+        with pytest.warns(DegenerateFitWarning, match=r"only max_eigenvalue_ratio=1e\+10 keeps component 1"):
+            fit_stream(stream, 2, start=near, max_eigenvalue_ratio=1e10, max_memory=READ_AGAIN)
+
+    def test_a_comparison_with_a_posterior_of_the_sample(self, fit):
+        draws = build_fit(jitter(fit.mixture, 2000), fit.prepared)
+        with pytest.raises(ArgumentError, match=r"needs every row|different rows"):
+            bg.compare(fit, draws)
 
 
 class TestStandardRows:

@@ -1,22 +1,6 @@
-"""MixtureFit: the one result type, of maximum likelihood and of a posterior alike.
+"""MixtureFit: what is derived from the tree of a fit, by whatever method it was made."""
 
-A point estimate is a posterior with one chain and one draw. Whoever made a fit, its parameters live in an ArviZ
-DataTree (`fit.tree`) in the user's units, relabelled, with the pointwise log-likelihood, the data and how it was made
-beside them; everything that a MixtureFit offers is derived from that tree. So a saved fit is its tree, and a loaded one
-can do all that a fresh one can, except hand out the PyMC model.
-
-Groups of the tree: ``posterior`` (weights, means, covariances), ``log_likelihood`` (the marginal one, row by row),
-``observed_data``, ``constant_data`` (row weights, centring and scaling), ``sample_stats``; for EM also ``optimization``
-(log-likelihood by iteration) and ``optima`` (the distinct optima found). `FitInfo` is kept as an attribute, in JSON.
-
-A fit to more rows than memory holds carries a random sample of them as ``observed_data``, and no ``log_likelihood``
-row by row; what is known of all rows (number, weight, log-likelihood, certainty) is then in the group ``all_rows``.
-Whatever would need every row is refused for such a fit.
-"""
-
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +12,7 @@ from bayesgmm.data.prepare import PreparedData, read_rows
 from bayesgmm.data.scaling import Scaling
 from bayesgmm.data.tables import Table
 from bayesgmm.errors import ArgumentError
+from bayesgmm.fit.info import FitInfo
 from bayesgmm.mixture import BLOCK, Mixture, log_sum_exp
 from bayesgmm.posterior.memberships import memberships
 from bayesgmm.posterior.partitions import Partition, partition_mixture
@@ -39,53 +24,9 @@ if TYPE_CHECKING:
 
     from bayesgmm.em.standard_errors import StandardErrors
 
-__all__ = ["FitInfo", "MixtureFit", "assemble"]
+__all__ = ["MixtureFit"]
 
 Floats = NDArray[np.float64]
-
-#: Largest number of pointwise log-likelihoods that is kept in a tree (800 MB); beyond it the group is left out.
-MAX_POINTWISE = 10**8
-_ROWS_AT_ONCE = 65_536
-
-
-@dataclass(frozen=True)
-class FitInfo:
-    """How a fit was made.
-
-    Parameters
-    ----------
-    method : str
-        ``"em"``, or the sampler: ``"nuts"``, ...
-    structure : str
-        Code of the covariance structure, for instance ``"VVV"``.
-    n_components : int
-        Number of components, K.
-    seed : int or None
-        The seed, where it was a number.
-    settings : dict
-        What the fit was asked for: iterations, draws, priors, ... Plain JSON values.
-    diagnostics : dict
-        What came out: converged, iterations, divergences, relabelling, ... Plain JSON values.
-    versions : dict
-        Versions of the packages that made it.
-    """
-
-    method: str
-    structure: str
-    n_components: int
-    seed: int | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    diagnostics: dict[str, Any] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-
-    def to_json(self) -> str:
-        """Return the whole as JSON text."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "FitInfo":
-        """Read what `to_json` wrote."""
-        return cls(**json.loads(text))
 
 
 class MixtureFit:
@@ -485,81 +426,3 @@ class MixtureFit:
         if self.has_draws:
             raise ArgumentError(f"{name} belongs to a point estimate; for draws use az.loo(fit.tree)")
         return float(self.log_likelihood)
-
-
-def assemble(
-    mixture: Mixture,
-    prepared: PreparedData,
-    info: FitInfo,
-    scaling: Scaling,
-    *,
-    groups: Mapping[str, "xr.Dataset"] | None = None,
-    model: Any = None,
-) -> MixtureFit:
-    """Build a fit from a mixture in the user's units.
-
-    Parameters
-    ----------
-    mixture : Mixture
-        One estimate, or draws with leading dimensions (chain, draw); user's units, relabelled.
-    prepared : PreparedData
-        The data.
-    info : FitInfo
-        How it was made.
-    scaling : Scaling
-        The change of units under which it was made.
-    groups : mapping of str to Dataset, optional
-        Further groups of the tree, such as ``sample_stats``. A ``posterior`` group adds variables to the mixture's.
-        With a group ``all_rows`` (n_rows, effective_rows, log_likelihood, log_certainty) the data are a sample.
-    model : pymc.Model, optional
-        The model that was sampled.
-
-    Returns
-    -------
-    MixtureFit
-        The fit.
-    """
-    import xarray as xr
-
-    posterior = mixture.to_dataset()
-    extra = dict(groups or {})
-    if "posterior" in extra:
-        posterior = posterior.merge(extra.pop("posterior"))
-    contents = {"posterior": posterior, **_data_groups(prepared, scaling), **extra}
-    # Of a sample, nobody shall take the sum for the log-likelihood of the data.
-    pointwise = None if "all_rows" in extra else _pointwise(mixture, prepared, posterior)
-    if pointwise is not None:
-        contents["log_likelihood"] = pointwise
-    tree = xr.DataTree.from_dict(contents)
-    tree.attrs["bayesgmm_info"] = info.to_json()
-    return MixtureFit(tree, model)
-
-
-def _data_groups(prepared: PreparedData, scaling: Scaling) -> dict[str, "xr.Dataset"]:
-    import xarray as xr
-
-    coords = {"row": prepared.rows, "feature": list(prepared.features)}
-    constants: dict[str, Any] = {"shift": ("feature", scaling.shift), "scale": ("feature", scaling.scale)}
-    if prepared.sample_weight is not None:
-        constants["sample_weight"] = ("row", prepared.sample_weight)
-    return {
-        "observed_data": xr.Dataset({"x": (("row", "feature"), prepared.values)}, coords=coords),
-        "constant_data": xr.Dataset(constants, coords=coords),
-    }
-
-
-def _pointwise(mixture: Mixture, prepared: PreparedData, posterior: "xr.Dataset") -> "xr.Dataset | None":
-    """Return the weighted pointwise log-likelihood, or None where it would not fit into memory."""
-    import xarray as xr
-
-    if mixture.n_mixtures * prepared.n_rows > MAX_POINTWISE:
-        return None
-    shape = (posterior.sizes["chain"], posterior.sizes["draw"], prepared.n_rows)
-    # Some rows at a time: what a density makes of them in passing is as large as they are, in double precision.
-    starts = range(0, prepared.n_rows, _ROWS_AT_ONCE)
-    parts = [mixture.log_density(prepared.values[i : i + _ROWS_AT_ONCE]) for i in starts]
-    values = np.concatenate(parts, axis=-1).reshape(shape)
-    if prepared.sample_weight is not None:
-        values = values * prepared.sample_weight
-    coords = {"chain": posterior["chain"], "draw": posterior["draw"], "row": prepared.rows}
-    return xr.Dataset({"x": (("chain", "draw", "row"), values)}, coords=coords)
