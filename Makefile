@@ -7,6 +7,8 @@ PIP := PIP_CONSTRAINT=.ci/constraints.txt PIP_BUILD_CONSTRAINT=.ci/constraints.t
        $(BIN)/python -m pip install --quiet --quiet --no-input
 PINS := pyproject.toml .ci/constraints.txt
 INSTALLED := .venv/installed
+# Two processes, a file of tests to one of them: what its fixtures compile and sample is made once.
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
 .DEFAULT_GOAL := help
@@ -22,10 +24,10 @@ demo: $(INSTALLED) ## Compare EM with the posterior on Old Faithful; writes a re
 	@$(BIN)/bayesgmm compare faithful -k 2 --out demo
 
 test: $(INSTALLED) ## Run the fast suite
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 test-all: $(INSTALLED) ## Run the whole suite, the slow tests included
-	@$(BIN)/python -m pytest -q -m '' $(ARGS)
+	@$(PYTEST) -m '' $(ARGS)
 
 check: format lint types imports docstrings spelling ## Check format, lint, types, layers, docstrings and spelling
 
