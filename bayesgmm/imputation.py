@@ -24,6 +24,7 @@ from bayesgmm.seeding import as_generator, recorded_seed
 
 if TYPE_CHECKING:
     import pandas as pd
+from bayesgmm.showing import Shown
 
 __all__ = ["Imputation", "impute"]
 
@@ -31,7 +32,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Imputation:
+class Imputation(Shown):
     """A table whose missing values are filled in; made by `impute`.
 
     Parameters

@@ -16,6 +16,7 @@ from bayesgmm.data.prepare import read_rows
 from bayesgmm.errors import ArgumentError
 from bayesgmm.fit import MixtureFit
 from bayesgmm.mixture import BLOCK, Mixture
+from bayesgmm.showing import Shown, name_some
 
 __all__ = ["Regression", "regress"]
 
@@ -23,7 +24,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Regression:
+class Regression(Shown):
     """Predicted columns, row by row.
 
     Parameters
@@ -44,6 +45,9 @@ class Regression:
     def sd(self) -> Floats:
         """Conditional standard deviations, shape (n, T), user's units."""
         return np.asarray(np.sqrt(np.diagonal(self.covariance, axis1=-2, axis2=-1)))
+
+    def __repr__(self) -> str:
+        return f"Regression({len(self.mean)} rows; predicted: {name_some(self.targets)})"
 
 
 def regress(model: Mixture | MixtureFit, given: Any) -> Regression:

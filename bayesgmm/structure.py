@@ -13,12 +13,13 @@ other module keeps a list of structures.
 from dataclasses import dataclass
 
 from bayesgmm.errors import ArgumentError
+from bayesgmm.showing import Shown
 
 __all__ = ["STRUCTURES", "CovarianceStructure", "as_structure"]
 
 
 @dataclass(frozen=True)
-class CovarianceStructure:
+class CovarianceStructure(Shown):
     """A covariance structure: volume, shape and orientation of the component covariances.
 
     Parameters
@@ -133,6 +134,9 @@ class CovarianceStructure:
         """
         covariances = self.n_covariance_parameters(n_components, n_features)
         return n_components - 1 + n_components * n_features + covariances
+
+    def __repr__(self) -> str:
+        return f"CovarianceStructure({self})"
 
     def __str__(self) -> str:
         return self.name if self.name == self.code else f"{self.name} ({self.code})"

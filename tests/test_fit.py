@@ -252,7 +252,7 @@ class TestRows:
     @pytest.mark.parametrize(
         ("table", "match"),
         [
-            (NEW[:, :1], "the table has 1 columns; the fit has 2: length, width"),
+            (NEW[:, :1], "the table has 1 column; the fit has 2: length, width"),
             (pd.DataFrame(NEW, columns=["length", "depth"]), "the fit needs a column named 'width'"),
             (with_entry(np.nan), r"column 'x1' has 1 missing value \(row 3\); fill them or leave"),
             (with_entry(np.inf), r"column 'x1' has 1 infinite value \(row 3\)"),

@@ -1,23 +1,57 @@
-"""What a user may hand in has one right behaviour: it works and the result is right, or one error names the thing."""
+"""What a user may hand in has one right behaviour: it works and the result is right, or one error names the thing.
+
+The cases are in input_cases.py and input_files.py. What the errors say is in docs/guide/what-goes-in.md, a table for
+each list of cases, and is read from there: page and package cannot drift apart.
+"""
 
 import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import polars as pl
-import pyarrow as pa
 import pytest
-import xarray as xr
-from scipy import sparse
 
 import bayesgmm as bg
+from bayesgmm.cli import main
+from bayesgmm.storage import load
+from tests import input_cases as cases
+from tests import input_files as files
+from tests.input_cases import ROWS, TABLE
 from tests.tolerances import ALGEBRA, assert_close
 
-RNG = np.random.default_rng(0)
-ROWS = np.concatenate([RNG.normal(size=(30, 2)), RNG.normal(size=(30, 2)) + 5.0])
-TABLE = pd.DataFrame(ROWS, columns=["a", "b"])
-HOLES = TABLE.mask(TABLE > 6.5)
+PAGE = Path(__file__).parents[1] / "docs" / "guide" / "what-goes-in.md"
+#: The lists of cases, by the names of their tables in the page.
+LISTS = {
+    "tables": cases.TABLES,
+    "units": cases.UNITS,
+    "works": cases.WORKS,
+    "files": files.FILES,
+    "refused tables": cases.REFUSED_TABLES,
+    "refused sizes": cases.REFUSED_SIZES,
+    "refused weights": cases.REFUSED_WEIGHTS,
+    "refused new rows": cases.REFUSED_NEW_ROWS,
+    "refused priors": cases.REFUSED_PRIORS,
+    "refused comparisons": files.REFUSED_COMPARISONS,
+    "refused mixtures": cases.REFUSED_MIXTURES,
+    "refused files": files.REFUSED_FILES,
+    "refused places": files.REFUSED_PLACES,
+    "refused fits": files.REFUSED_FITS,
+}
+
+
+def read_page():
+    """Return the rows of every table of the page: what is handed in, and what becomes of it."""
+    blocks = re.findall(r"<!-- ([a-z ]+) -->\n(.*?)<!-- end -->", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return {name: dict(re.findall(r"^\| (.+?) \| (.+) \|$", text, flags=re.MULTILINE)[1:]) for name, text in blocks}
+
+
+SAID = read_page()
+
+
+def each(name, but=""):
+    chosen = [case for case in LISTS[name] if case.words != but]
+    return pytest.mark.parametrize("case", chosen, ids=lambda case: case.words)
 
 
 def fit(table, n_components=2, **options):
@@ -26,138 +60,234 @@ def fit(table, n_components=2, **options):
         return bg.fit_em(table, n_components, seed=0, n_starts=8, **options)
 
 
+def assert_said(found, name, case):
+    """Compare what was said with the page, where three points stand for any text."""
+    expected = SAID[name][case.words].strip("`")
+    pattern = ".*".join(map(re.escape, expected.split("...")))
+    assert re.fullmatch(pattern, found, flags=re.DOTALL), f"{found!r} is not {expected!r}"
+
+
+def assert_refused(name, case, act):
+    with pytest.raises((bg.BayesGMMError, FileNotFoundError)) as caught:
+        act()
+    assert_said(f"{caught.type.__name__}: {caught.value}", name, case)
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_the_page_lists_all_cases_and_no_others(name):
+    assert list(SAID[name]) == [case.words for case in LISTS[name]]
+
+
+def test_the_page_has_no_other_tables():
+    assert set(SAID) == set(LISTS)
+
+
+# ---------------------------------------------------------------- what works
+
+
 @pytest.fixture(scope="module")
 def expected():
     return fit(ROWS)
 
 
-SAME = {
-    "float32": (ROWS.astype(np.float32), 1e-5),
-    "float16": (ROWS.astype(np.float16), 1e-2),
-    "object": (ROWS.astype(object), 0.0),
-    "Fortran order": (np.asfortranarray(ROWS), 0.0),
-    "every other column of a wider array": (np.repeat(ROWS, 2, axis=1)[:, ::2], 0.0),
-    "masked, nothing hidden": (np.ma.array(ROWS), 0.0),
-    "list": (ROWS.tolist(), 0.0),
-    "pandas": (TABLE, 0.0),
-    "pandas, nullable": (TABLE.convert_dtypes(), 0.0),
-    "pandas, MultiIndex of columns": (TABLE.set_axis(pd.MultiIndex.from_product([["x"], ["a", "b"]]), axis=1), 0.0),
-    "pandas, MultiIndex of rows": (TABLE.set_axis(pd.MultiIndex.from_product([range(6), range(10)])), 0.0),
-    "polars": (pl.DataFrame({"a": ROWS[:, 0], "b": ROWS[:, 1]}), 0.0),
-    "pyarrow": (pa.table({"a": ROWS[:, 0], "b": ROWS[:, 1]}), 0.0),
-    "xarray": (xr.DataArray(ROWS, dims=("row", "column")), 0.0),
-    "xarray Dataset": (xr.Dataset({"a": ("row", ROWS[:, 0]), "b": ("row", ROWS[:, 1])}), 0.0),
-}
+@pytest.fixture(scope="module")
+def named():
+    return fit(TABLE)
 
 
-@pytest.mark.parametrize("name", SAME)
-def test_every_kind_of_table_gives_the_same_fit(name, expected):
-    table, rounding = SAME[name]
-    found = fit(table)
-    tolerance = max(rounding, ALGEBRA)
+@each("tables")
+def test_every_kind_of_table_gives_the_same_fit(case, expected):
+    found = fit(case.given)
+    tolerance = max(case.tolerance, ALGEBRA)
     assert_close(found.mixture.means, expected.mixture.means, tolerance)
     assert_close(found.log_likelihood, expected.log_likelihood, tolerance)
+    np.testing.assert_array_equal(found.predict(case.given), expected.predict())
 
 
 def test_a_read_only_array_is_left_as_it_is(expected):
-    frozen = ROWS.copy()
-    frozen.setflags(write=False)
+    frozen = cases.read_only(ROWS)
     assert fit(frozen).log_likelihood == expected.log_likelihood
+    np.testing.assert_array_equal(frozen, ROWS)
 
 
-@pytest.mark.parametrize("scale", [1e-100, 1e-12, 1e12, 1e100, np.array([1e-12, 1e12])])
+@each("units")
 @pytest.mark.parametrize("offset", [0.0, 1e9])
-def test_neither_scale_nor_offset_matters(scale, offset, expected):
-    found = fit(scale * (ROWS + offset))
-    assert_close((found.mixture.means / scale) - offset, expected.mixture.means, 1e-6)
+def test_neither_scale_nor_offset_matters(case, offset, expected):
+    scale, shift = case.given[0], case.given[1] + offset
+    found = fit(scale * (ROWS + shift))
+    assert_close((found.mixture.means / scale) - shift, expected.mixture.means, 1e-6)
     np.testing.assert_array_equal(found.predict(), expected.predict())
 
 
-REFUSED = {
-    "missing": (HOLES, r"column 'a' has 3 missing values \(rows 31, 33, 37\).*missing='marginalize'"),
-    "pandas NA": (HOLES.convert_dtypes(), "column 'a' has 3 missing values"),
-    "masked": (np.ma.masked_greater(ROWS, 6.5), "column 'x0' has 3 missing values"),
-    "infinite": (TABLE.replace(TABLE.iloc[0, 0], np.inf), r"column 'a' has 1 infinite value \(row 0\)"),
-    "constant": (TABLE.assign(c=1.0), r"column 'c' is constant \(every value is 1\)"),
-    "all rows equal": (np.ones((50, 2)), "column 'x0' is constant"),
-    "two columns of one name": (pd.concat([TABLE, TABLE["a"]], axis=1), "two columns are named 'a'"),
-    "booleans": (ROWS > 1, "boolean values"),
-    "text": (TABLE.assign(c="x"), "column 'c' is not numeric"),
-    "numbers as text": (TABLE.astype(str), "column 'a' is not numeric"),
-    "categories": (TABLE.assign(c=pd.Categorical(["x", "y"] * 30)), "column 'c' is not numeric"),
-    "dates": (TABLE.assign(c=pd.date_range("2020", periods=60)), "column 'c' is not numeric"),
-    "complex": (ROWS + 1j, "complex values"),
-    "sparse": (sparse.csr_matrix(ROWS), r"toarray\(\)"),
-    "three dimensions": (ROWS.reshape(30, 2, 2), "3 dimensions"),
-    "ragged": ([[1.0, 2.0], [3.0]], "not rectangular"),
-    "no rows": (np.empty((0, 2)), "no rows"),
-    "no columns": (np.empty((5, 0)), "no columns"),
-    "one row": (ROWS[:1], "2 rows|single row"),
-    "a number": (3.0, "expected a table of numbers, found float"),
-    "nothing": (None, "expected a table of numbers, found NoneType"),
-    "lazy": (pl.DataFrame({"a": [1.0, 2.0]}).lazy(), "LazyFrame"),
-    "values whose squares vanish": (1e-200 * ROWS, "column 'x0' .*rescale"),
-    "values whose squares overflow": (1e200 * ROWS, "column 'x0' .*rescale"),
+@each("works")
+def test_what_works_besides(case):
+    found, wanted = case.given()
+    if isinstance(found, str):
+        assert found == wanted
+    else:
+        assert_close(found, wanted, 1e-6)
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@each("refused tables")
+def test_what_is_no_table_is_refused_by_name(case):
+    assert_refused("refused tables", case, lambda: bg.fit_em(case.given, 1, seed=0))
+
+
+OTHERS = {
+    "fit_bayes": lambda table: bg.fit_bayes(table, 1, seed=0),
+    "fit_kmeans": lambda table: bg.fit_kmeans(table, 1, seed=0),
+    "select": lambda table: bg.select(table, [1], seed=0),
+    "build_model": lambda table: bg.build_model(table, 1),
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_table_is_refused_by_name(name):
-    table, message = REFUSED[name]
-    with pytest.raises(bg.DataError, match=message):
-        fit(table, 1)
+@pytest.mark.parametrize("function", OTHERS)
+@each("refused tables", but="a million columns")
+def test_every_function_refuses_it_in_the_same_words(case, function):
+    assert_refused("refused tables", case, lambda: OTHERS[function](case.given))
 
 
-@pytest.mark.parametrize(
-    ("n_components", "error"),
-    [(0, bg.ArgumentError), (-1, bg.ArgumentError), (1.5, bg.ArgumentError), ("2", bg.ArgumentError),
-     (True, bg.ArgumentError), (None, bg.ArgumentError), (60, bg.DataError), (1000, bg.DataError)],
-)  # fmt: skip
-def test_impossible_numbers_of_components(n_components, error):
-    with pytest.raises(error, match=re.escape(f"n_components={n_components!r}")):
-        fit(TABLE, n_components)
+@each("refused sizes")
+def test_impossible_sizes_and_settings(case):
+    assert_refused("refused sizes", case, case.given)
 
 
-def test_more_components_than_distinct_rows():
-    with pytest.raises(bg.DataError, match="3 distinct rows, too few for n_components=5"):
-        fit(np.repeat(ROWS[:3], 20, axis=0), 5)
+@pytest.mark.parametrize("function", [bg.fit_bayes, bg.fit_kmeans, bg.build_model])
+@pytest.mark.parametrize("n_components", [0, -1, 1.5, True, None])
+def test_every_function_refuses_impossible_numbers_of_components(function, n_components):
+    case = next(case for case in cases.REFUSED_SIZES if case.words == f"K = {n_components}")
+    assert_refused("refused sizes", case, lambda: function(TABLE, n_components))
 
 
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [(-np.ones(60), "negative"), (np.full(60, np.nan), "NaN"), (np.zeros(60), "zero"), (np.ones(3), r"shape \(3,\)"),
-     (np.ones((60, 1)), "shape"), (["heavy"] * 60, "text"), (np.full(60, 1e308), "overflows")],
-)  # fmt: skip
-def test_impossible_weights(weights, message):
-    with pytest.raises(bg.DataError, match=f"sample_weight.*{message}|{message}.*sample_weight"):
-        fit(TABLE, sample_weight=weights)
+@each("refused weights")
+def test_impossible_weights(case):
+    for function in (bg.fit_em, bg.fit_bayes):
+        assert_refused(
+            "refused weights", case, lambda function=function: function(TABLE, 2, seed=0, sample_weight=case.given)
+        )
 
 
-@pytest.mark.parametrize("seed", [-1, 1.5, "x", [1, 2], True, -(2**70)])
-def test_impossible_seeds(seed):
-    with pytest.raises(bg.ArgumentError, match="seed="):
-        bg.fit_em(TABLE, 2, seed=seed)
+@pytest.mark.parametrize("method", ["predict", "responsibilities", "log_density", "memberships"])
+@each("refused new rows")
+def test_impossible_new_rows(case, method, named):
+    assert_refused("refused new rows", case, lambda: getattr(named, method)(case.given))
 
 
-@pytest.mark.parametrize("make", [int, np.int64, np.random.default_rng, np.random.RandomState, np.random.SeedSequence])
-def test_every_kind_of_seed_is_repeatable(make):
-    first, second = (bg.fit_em(TABLE, 3, seed=make(5), n_starts=4).log_likelihood for _ in range(2))
-    assert first == second
+@each("refused priors")
+def test_impossible_priors(case):
+    assert_refused("refused priors", case, case.given)
 
 
-class TestNewRows:
-    def test_columns_are_read_by_name(self, expected):
-        named = fit(TABLE)
-        np.testing.assert_array_equal(named.predict(TABLE[["b", "a"]].assign(other="x")), expected.predict())
+@each("refused comparisons")
+def test_impossible_comparisons_and_settings_of_samplers(case, faithful_em, faithful_draws):
+    assert_refused("refused comparisons", case, lambda: case.given(faithful_em, faithful_draws))
 
-    @pytest.mark.parametrize(
-        ("rows", "message"),
-        [(TABLE[["a"]], "column named 'b'"), (ROWS[:, :1], "1 columns; the fit has 2"), (HOLES, "missing values"),
-         (ROWS[0], "1 columns; the fit has 2"), (TABLE.assign(b="x"), "column 'b' is not numeric")],
-    )  # fmt: skip
-    def test_what_does_not_fit_is_refused(self, rows, message):
-        with pytest.raises(bg.DataError, match=message):
-            fit(TABLE).predict(rows)
 
-    def test_no_rows_are_no_rows(self, expected):
-        assert expected.predict(ROWS[:0]).shape == (0,)
+@each("refused mixtures")
+def test_impossible_mixtures(case):
+    assert_refused("refused mixtures", case, case.given)
+
+
+# ---------------------------------------------------------------- files and the command
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Run the command in an empty folder; returns status, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_command(arguments):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        streams = capsys.readouterr()
+        return ended.value.code, streams.out, streams.err
+
+    return run_command
+
+
+@each("files")
+def test_every_dialect_holds_the_same_rows(case, run, monkeypatch):
+    seen = []
+
+    def fit_em(data, _components, **_options):
+        seen.append(data)
+        raise bg.DataError("enough")
+
+    monkeypatch.setattr("bayesgmm.em.fit.fit_em", fit_em)
+    run(case.given())
+    (data,) = seen
+    assert data.features == ("a in cm" if "in the name" in case.words else "a", "b")
+    assert_close(data.values, ROWS if Path("table.parquet").exists() else ROWS.round(3), 1e-12)
+
+
+@each("refused files")
+def test_what_is_no_file_of_rows_ends_in_one_sentence(case, run):
+    arguments = case.given()
+    before = sorted(Path().rglob("*"))
+    status, out, err = run([*arguments, "--quiet", "--out", "results"])
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert_said(err.removesuffix("\n"), "refused files", case)
+    assert sorted(Path().rglob("*")) == before
+
+
+@each("refused places")
+def test_where_nothing_can_be_written_nothing_is_begun(case, run, monkeypatch):
+    make = Path.mkdir
+
+    def mkdir(path, **options):
+        # Root may write to folders that are read-only, so the system's answer to others is given here.
+        if path.parts[0] == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        make(path, **options)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    status, out, err = run(case.given())
+    assert (status, out) == (1, "")
+    assert_said(err.removesuffix("\n"), "refused places", case)
+    assert {path.name for path in Path().iterdir()} <= {"thesis", "table.csv"}
+    assert not Path("thesis").exists() or Path("thesis").read_text() == "years of work"
+
+
+def test_names_of_columns_lead_nowhere(run, tmp_path):
+    (tmp_path / "inner").mkdir()
+    TABLE.set_axis(["../../a", "/b"], axis=1).to_csv(tmp_path / "inner" / "table.csv", index=False)
+    assert run(["fit", "inner/table.csv", "-k", "2", "--out", "inner/results"])[0] == 0
+    names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert names == {"inner/table.csv", "inner/results/report.html", "inner/results/fit.nc"}
+    assert load("inner/results/fit.nc").features == ("../../a", "/b")
+
+
+def test_results_that_are_there_are_replaced_whole(run, tmp_path):
+    results = tmp_path / "results"
+    results.mkdir()
+    for name in ("report.html", "fit.nc"):
+        (results / name).write_text("old")
+    assert run(files.results("--out", "results"))[0] == 0
+    assert load("results/fit.nc").n_components == 2
+    assert (results / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert sorted(path.name for path in results.iterdir()) == ["fit.nc", "report.html"]
+
+
+def test_a_column_that_is_text_because_of_one_field_is_named(run):
+    (command, name, *rest) = files.table("a,b\n" + files.BODY + "=SUM(A2:A61),3\n")()
+    _, out, err = run([command, name, *rest])
+    assert "1 column: b" in out
+    assert err.splitlines() == [
+        "Warning: column 'a' of 'table.csv' is read as text, since '=SUM(A2:A61)' in row 60 is no number.",
+        "Left out, since not numeric: a.",
+    ]
+
+
+@each("refused fits")
+def test_what_is_no_saved_fit(case, faithful_em, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert_refused("refused fits", case, lambda: load(case.given(faithful_em)))
+
+
+def test_names_in_messages_are_not_thousands():
+    wide = pd.DataFrame(np.random.default_rng(0).normal(size=(4, 5000))).add_prefix("gene ")
+    with pytest.raises(bg.DataError, match=r"gene 19, \.\.\. \(5,000 in all\)$"):
+        bg.prepare(wide, columns=["gene x"])

@@ -6,18 +6,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bayesgmm.data.memory import available_memory
 from bayesgmm.data.tables import Table, as_floats
 from bayesgmm.errors import ArgumentError, DataError
 
 __all__ = [
     "SCALES",
     "check_choice",
+    "check_room_for_covariances",
     "check_total",
     "check_weights",
     "describe_missing",
     "describe_values",
+    "refuse_bad_weights",
     "refuse_constant",
     "refuse_constant_columns",
+    "refuse_empty_columns",
     "refuse_infinite",
 ]
 
@@ -25,6 +29,9 @@ Floats = NDArray[np.float64]
 
 # Variances are squares: beyond it they overflow, and below one over it they vanish.
 _LARGEST_SPREAD = 1e150
+
+# So many bytes are not worth asking the machine for.
+_SURELY_THERE = 2**26
 
 #: What the fits may divide the centred columns by.
 SCALES = ("auto", "feature", "common", "none")
@@ -47,8 +54,31 @@ def check_choice(name: str, value: str, legal: tuple[str, ...]) -> None:
     ArgumentError
         When it is none of these.
     """
-    if value not in legal:
+    if not isinstance(value, str) or value not in legal:
         raise ArgumentError(f"{name}={value!r} is not known; use one of {', '.join(map(repr, legal))}")
+
+
+def check_room_for_covariances(n_components: int, n_features: int) -> None:
+    """Refuse more columns than covariances have room for in memory.
+
+    Parameters
+    ----------
+    n_components : int
+        Number of components, K.
+    n_features : int
+        Number of columns, D.
+
+    Raises
+    ------
+    DataError
+        When K covariances of D x D numbers do not fit.
+    """
+    size = 8 * n_components * n_features**2
+    if size > _SURELY_THERE and size > available_memory():
+        raise DataError(
+            f"the covariances of {n_components} component{'s' * (n_components > 1)} in {n_features:,} columns take "
+            f"{size / 1e9:,.0f} GB, more than there is; use fewer columns, such as principal components"
+        )
 
 
 def check_weights(sample_weight: ArrayLike, n_rows: int) -> Floats:
@@ -78,11 +108,28 @@ def check_weights(sample_weight: ArrayLike, n_rows: int) -> Floats:
     weights = given.astype(np.float64) if given.dtype == bool else as_floats(given, "sample_weight")
     if weights.shape != (n_rows,):
         raise DataError(f"sample_weight has shape {weights.shape}; it needs one weight for each of the {n_rows} rows")
-    if not np.all(np.isfinite(weights)):
-        raise DataError(f"sample_weight has {int(np.sum(~np.isfinite(weights)))} values that are NaN or infinite")
+    refuse_bad_weights(int(np.sum(~np.isfinite(weights))))
     if np.any(weights < 0):
         raise DataError(f"sample_weight must not be negative; the smallest is {weights.min():g}")
     return check_total(weights)
+
+
+def refuse_bad_weights(n_bad: int) -> None:
+    """Refuse weights of which some are no numbers.
+
+    Parameters
+    ----------
+    n_bad : int
+        How many are NaN or infinite.
+
+    Raises
+    ------
+    DataError
+        When there are any.
+    """
+    if n_bad:
+        are = "value that is" if n_bad == 1 else "values that are"
+        raise DataError(f"sample_weight has {n_bad} {are} NaN or infinite; 0 leaves a row out")
 
 
 def check_total(weights: Floats) -> Floats:
@@ -154,6 +201,26 @@ def describe_missing(table: Table) -> str:
     return "; ".join(columns)
 
 
+def refuse_empty_columns(absent: NDArray[np.bool_], features: tuple[str, ...]) -> None:
+    """Refuse a table with a column that has no value in any row.
+
+    Parameters
+    ----------
+    absent : ndarray of bool, shape (n, D)
+        Where values are missing.
+    features : tuple of str
+        Column names.
+
+    Raises
+    ------
+    DataError
+        When there is such a column.
+    """
+    empty = np.flatnonzero(absent.all(axis=0))
+    if empty.size:
+        raise DataError(f"column {features[int(empty[0])]!r} has no values at all; leave it out")
+
+
 def refuse_constant_columns(values: Floats, features: tuple[str, ...]) -> None:
     """Refuse a table along some column of which there is no density; see `refuse_constant`.
 
@@ -193,9 +260,7 @@ def refuse_constant(lowest: Floats, highest: Floats, n_rows: int, features: tupl
     DataError
         When a column is empty, constant or of a size whose squares over- or underflow, or there is one row only.
     """
-    empty = np.flatnonzero(np.isnan(lowest))
-    if empty.size:
-        raise DataError(f"column {features[int(empty[0])]!r} has no values at all: leave it out")
+    refuse_empty_columns(np.isnan(lowest)[None, :], features)
     # Below a few units in the last place of the values, what varies is rounding, not data.
     floor = 8.0 * np.finfo(float).eps * np.maximum(np.abs(lowest), np.abs(highest))
     with np.errstate(over="ignore"):
@@ -204,8 +269,8 @@ def refuse_constant(lowest: Floats, highest: Floats, n_rows: int, features: tupl
     if n_rows > 1 and constant.size:
         j = int(constant[0])
         raise DataError(
-            f"column {features[j]!r} is constant (every value is {lowest[j]:g}); a density along it is "
-            "not defined: leave it out"
+            f"column {features[j]!r} is constant (every value is {lowest[j]:g}), and a density along it is not "
+            "defined; leave it out"
         )
     extreme = np.flatnonzero((spread < 1.0 / _LARGEST_SPREAD) | (spread > _LARGEST_SPREAD))
     if n_rows > 1 and extreme.size:

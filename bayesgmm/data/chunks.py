@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from bayesgmm.data.tables import Table, as_floats, is_single
 from bayesgmm.errors import DataError
+from bayesgmm.showing import Shown, name_some
 
 __all__ = ["About", "Chunk", "Kept", "LocalStream", "Stream", "Workers", "chunk_rows"]
 
@@ -122,7 +123,7 @@ class About:
 
 
 @dataclass(frozen=True)
-class Stream(ABC):
+class Stream(Shown, ABC):
     """Rows that are read chunk by chunk.
 
     Parameters
@@ -227,7 +228,7 @@ class Stream(ABC):
 
     def __repr__(self) -> str:
         rows = "an unknown number of rows" if self.about.n_rows is None else f"{self.about.n_rows} rows"
-        return f"{self.about.what}: {rows} x {len(self.features)} columns: {', '.join(self.features)}"
+        return f"{self.about.what}: {rows} x {len(self.features)} columns: {name_some(self.features)}"
 
 
 def _as_parts(chunk: Chunk) -> list[Chunk]:

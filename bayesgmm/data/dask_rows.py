@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesgmm.data.chunks import About, Chunk, Kept, Stream, Workers, chunk_rows
-from bayesgmm.data.tables import as_floats, column_positions, read_table
+from bayesgmm.data.columns import column_positions
+from bayesgmm.data.tables import as_floats, read_table
 from bayesgmm.errors import ArgumentError, DataError
 from bayesgmm.mixture import default_features
 

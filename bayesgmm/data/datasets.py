@@ -55,7 +55,7 @@ def load_dataset(name: str, *, corrected: bool = True, with_classes: bool = Fals
     >>> load_dataset("faithful").shape
     (272, 2)
     """
-    if name not in DATASETS:
+    if not isinstance(name, str) or name not in DATASETS:
         raise ArgumentError(f"no data set named {name!r}; there are {', '.join(DATASETS)}")
     if name == "iris":
         return _load_iris(with_classes)

@@ -9,10 +9,11 @@ are numbers are no names, and a first column without a name holds row labels.
 
 import csv
 import math
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from bayesgmm.errors import DataError
+from bayesgmm.errors import DataError, DataWarning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,10 +23,19 @@ __all__ = ["SUFFIXES", "read_file"]
 #: Endings of the files that can be read.
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
 
+# A column of which so many fields are numbers was meant to be one of numbers.
+_MOSTLY = 0.5
+
 # The comma comes last: it also stands in numbers and in names.
 _SEPARATORS = "\t;|,"
+_UNCLOSED = "a quotation mark is opened and never closed"
+_NO_MARKS = str.maketrans("", "", ".,")
 #: Rows in which the decimal mark is looked for.
 _ROWS_FOR_DECIMAL = 1000
+# One covariance matrix of so many columns takes 80 GB.
+_MOST_COLUMNS = 100_000
+# A name may have line breaks in it; a quotation mark that is never closed must not read the whole file.
+_LINES_OF_A_HEADER = 20
 
 
 def read_file(path: str | Path) -> "pd.DataFrame":
@@ -47,6 +57,11 @@ def read_file(path: str | Path) -> "pd.DataFrame":
     ------
     DataError
         When there is no such file, or it cannot be read as a table; the message says why.
+
+    Warns
+    -----
+    DataWarning
+        When a column of a CSV file is mostly numbers and yet text.
     """
     source = Path(path)
     if source.is_dir():
@@ -95,21 +110,40 @@ def _read_csv(source: Path) -> "pd.DataFrame":
     try:
         table = pd.read_csv(source, sep=separator, decimal=decimal, encoding="utf-8-sig", skipinitialspace=True)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{source.name!r} cannot be read as a table: {_first_line(error)}") from None
+        reason = _UNCLOSED if "EOF inside string" in str(error) else _first_line(error)
+        raise DataError(f"{source.name!r} cannot be read as a table: {reason}") from None
     table = table.set_axis(names, axis=1)
+    _warn_of_stray_text(table, source)
     return table if names[0] else table.set_index(names[0]).rename_axis(None)
+
+
+def _warn_of_stray_text(table: "pd.DataFrame", source: Path) -> None:
+    """Name a column that is text only because of some of its fields: a formula, a unit, a word for what is missing."""
+    import pandas as pd
+
+    for name in table.select_dtypes(["object", "string"]).columns:
+        text = table[name].dropna()
+        is_number = pd.to_numeric(text, errors="coerce").notna()
+        if len(text) and is_number.mean() >= _MOSTLY:
+            row = int(is_number.to_numpy().argmin())
+            stray, label = text.iloc[row], text.index[row]
+            warnings.warn(
+                f"column {name!r} of {source.name!r} is read as text, since {stray!r} in row {label} is no number",
+                DataWarning,
+                stacklevel=4,
+            )
 
 
 def _examine(source: Path) -> tuple[str, list[str], str]:
     """Read a CSV file once for its separator, its names and its decimal mark, and refuse what pandas would misread."""
     try:
         with source.open(encoding="utf-8-sig", newline="") as file:
-            first, second = file.readline(), file.readline()
+            first, second = _read_record(file), _read_record(file)
             _check_first_line(first, source)
             separator = _find_separator(first, second)
             file.seek(0)
             rows = csv.reader(file, delimiter=separator, skipinitialspace=True)
-            names = [name.strip() for name in next(rows)]
+            names = [" ".join(name.split()) for name in next(rows)]
             _check_names(names, source)
             decimal = _check_rows(rows, names, separator, source)
     except UnicodeDecodeError:
@@ -119,6 +153,16 @@ def _examine(source: Path) -> tuple[str, list[str], str]:
     return separator, names, decimal
 
 
+def _read_record(file: TextIO) -> str:
+    """Read a line, and those after it that a line break within quotation marks makes part of it."""
+    record = file.readline()
+    for _ in range(_LINES_OF_A_HEADER):
+        if record.count('"') % 2 == 0:
+            break
+        record += file.readline()
+    return record
+
+
 def _find_separator(first: str, second: str) -> str:
     """Return the mark that splits two lines into as many fields; failing that, the one that splits the first most."""
     counts = {mark: (_count_fields(first, mark), _count_fields(second, mark)) for mark in _SEPARATORS}
@@ -126,8 +170,12 @@ def _find_separator(first: str, second: str) -> str:
     return agreeing[0] if agreeing else max(reversed(_SEPARATORS), key=lambda mark: counts[mark][0])
 
 
-def _count_fields(line: str, separator: str) -> int:
-    return len(next(csv.reader([line], delimiter=separator, skipinitialspace=True), []))
+def _count_fields(record: str, separator: str) -> int:
+    try:
+        return len(next(csv.reader(record.splitlines(keepends=True), delimiter=separator, skipinitialspace=True), []))
+    except csv.Error:
+        # A line without this mark may be longer than any field may be.
+        return 1
 
 
 def _check_first_line(line: str, source: Path) -> None:
@@ -146,30 +194,52 @@ def _check_names(names: list[str], source: Path) -> None:
             f"the first line of {source.name!r} holds numbers ({', '.join(numbers[:3])}), not names of columns; "
             "add a line with the names"
         )
-    for position, name in enumerate(names[1:], start=2):
-        if not name:
+    if len(names) > _MOST_COLUMNS:
+        raise DataError(
+            f"{source.name!r} has {len(names):,} columns, and at most {_MOST_COLUMNS:,} can be read; keep those "
+            "that are to be fitted"
+        )
+    seen: set[str] = set()
+    for position, name in enumerate(names, start=1):
+        if not name and position > 1:
             raise DataError(f"column {position} of {source.name!r} has no name in the first line; name it")
-        if name in names[: position - 1]:
+        if name in seen:
             raise DataError(f"{source.name!r} has two columns named {name!r}; rename one of them")
+        seen.add(name)
 
 
 def _check_rows(rows: Any, names: list[str], separator: str, source: Path) -> str:
     """Count the fields of every row against the header, and find the decimal mark."""
     commas = points = 0
+    suspects = _words_among_numbers(names)
     for row in rows:
         if not any(field.strip() for field in row):
             continue
         if len(row) != len(names):
             raise DataError(_describe_ragged(len(row), len(names), separator, rows.line_num, source))
+        for position, word in suspects:
+            if row[position].strip() == word:
+                raise DataError(
+                    f"the first line of {source.name!r} is a row, not names of columns: {word!r} stands in line "
+                    f"{rows.line_num} again; add a line with the names"
+                )
         if rows.line_num <= _ROWS_FOR_DECIMAL:
             commas += sum("," in field and _is_number(field.replace(",", ".")) for field in row)
             points += sum("." in field and _is_number(field) for field in row)
+            both = sum("." in field and "," in field and _is_number(field.translate(_NO_MARKS)) for field in row)
+            commas, points = commas + both, points + both
     if commas and (points or separator == ","):
         # With a comma between fields, only a field in quotes can hold one.
         raise DataError(
             f"{source.name!r} has numbers with commas in them that may be decimal or not; write them like 1234.5"
         )
     return "," if commas else "."
+
+
+def _words_among_numbers(names: list[str]) -> list[tuple[int, str]]:
+    """Return the words of a first line that also has numbers: 5,3,setosa may be a row, and place,2019,2020 names."""
+    words = [(position, name) for position, name in enumerate(names) if name and not _is_number(name)]
+    return words if len(words) < len([name for name in names if name]) else []
 
 
 def _describe_ragged(found: int, expected: int, separator: str, line: int, source: Path) -> str:

@@ -16,13 +16,16 @@ from numpy.typing import ArrayLike, NDArray
 from bayesgmm.data.checks import (
     SCALES,
     check_choice,
+    check_room_for_covariances,
     check_total,
     check_weights,
     describe_missing,
     refuse_constant_columns,
+    refuse_empty_columns,
     refuse_infinite,
 )
 from bayesgmm.data.chunks import Stream
+from bayesgmm.data.columns import list_names
 from bayesgmm.data.memory import memory_for_rows
 from bayesgmm.data.moments import scaling_from_moments, weighted_moments
 from bayesgmm.data.scaling import Scaling
@@ -30,6 +33,7 @@ from bayesgmm.data.streams import is_stream, open_stream
 from bayesgmm.data.tables import Table, column_names, read_table, select_columns
 from bayesgmm.errors import ArgumentError, DataError
 from bayesgmm.mixture import default_features
+from bayesgmm.showing import Shown, name_some
 from bayesgmm.structure import CovarianceStructure
 
 __all__ = ["PreparedData", "prepare", "prepare_or_open", "read_rows"]
@@ -42,7 +46,7 @@ _COPIES_IN_MEMORY = 4
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedData:
+class PreparedData(Shown):
     """A table that is ready to be fitted.
 
     Parameters
@@ -117,10 +121,12 @@ class PreparedData:
         ArgumentError
             When `n_components` is not a positive whole number.
         DataError
-            When there are not more rows, or not enough distinct rows, than components.
+            When there are not more rows, or not enough distinct rows, than components, or no memory for the
+            covariances of so many columns.
         """
         if isinstance(n_components, bool) or not isinstance(n_components, int | np.integer) or n_components < 1:
             raise ArgumentError(f"n_components={n_components!r} must be a positive whole number")
+        check_room_for_covariances(int(n_components), self.n_features)
         used = np.arange(self.n_rows) if self.sample_weight is None else np.flatnonzero(self.sample_weight > 0)
         if len(used) <= n_components:
             raise DataError(
@@ -162,7 +168,7 @@ class PreparedData:
         notes = f", {self.n_dropped} rows with missing values dropped" if self.n_dropped else ""
         notes += f", {int(np.isnan(self.values).sum())} missing values" if self.has_missing else ""
         notes += ", weighted" if self.sample_weight is not None else ""
-        return f"PreparedData({self.n_rows} rows x {self.n_features} columns: {', '.join(self.features)}{notes})"
+        return f"PreparedData({self.n_rows} rows x {self.n_features} columns: {name_some(self.features)}{notes})"
 
 
 def prepare(
@@ -225,10 +231,11 @@ def prepare(
     else:
         found = read_table(table, columns, keep_single=True)
     if found.values.shape[0] == 0:
-        raise DataError("the table has no rows")
+        raise DataError("the table has no rows; a mixture needs at least two")
     weights = None if sample_weight is None else check_weights(sample_weight, found.values.shape[0])
     refuse_infinite(found)
     absent = np.isnan(found.values)
+    refuse_empty_columns(absent, found.features)
     keep = ~(absent.all(axis=1) if missing == "marginalize" else absent.any(axis=1))
     if missing == "error" and not keep.all():
         raise DataError(
@@ -314,9 +321,12 @@ def read_rows(table: Any, features: tuple[str, ...], *, allow_missing: bool = Fa
         When a column is missing, the number of columns is wrong, or a value is missing or infinite.
     """
     found = _pick_columns(table, features)
-    if found.values.shape[1] != len(features):
+    n_columns = found.values.shape[1]
+    if n_columns != len(features):
+        hint = "; a single row is [[...]]" if found.values.shape == (len(features), 1) else ""
         raise DataError(
-            f"the table has {found.values.shape[1]} columns; the fit has {len(features)}: {', '.join(features)}"
+            f"the table has {n_columns} column{'s' * (n_columns != 1)}; the fit has {len(features)}: "
+            f"{list_names(features)}{hint}"
         )
     refuse_infinite(found)
     if not allow_missing and np.isnan(found.values).any():
@@ -331,8 +341,9 @@ def _pick_columns(table: Any, features: tuple[str, ...]) -> Table:
         names = table.features if table.has_names else ()
     else:
         names = column_names(table)
-    absent = [name for name in features if name not in names]
+    there = set(names)
+    absent = [name for name in features if name not in there]
     if absent and names and features != default_features(len(features)):
-        raise DataError(f"the fit needs a column named {absent[0]!r}; the table has {', '.join(names)}")
+        raise DataError(f"the fit needs a column named {absent[0]!r}; the table has {list_names(names)}")
     wanted = None if absent else features
     return select_columns(table, wanted) if isinstance(table, Table) else read_table(table, wanted)

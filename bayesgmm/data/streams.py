@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from bayesgmm.data.checks import SCALES, check_choice
 from bayesgmm.data.chunks import About, Chunk, LocalStream, Stream, chunk_rows
-from bayesgmm.data.tables import as_floats, column_positions, is_single
+from bayesgmm.data.columns import column_positions, refuse_repeated
+from bayesgmm.data.tables import as_floats, is_single
 from bayesgmm.errors import ArgumentError, DataError
 from bayesgmm.mixture import default_features
 
@@ -282,9 +283,7 @@ def _open_arrow(
     source: Any, schema: Any, n_rows: int, columns: Any, sample_weight: Any, settings: dict[str, Any], what: str
 ) -> Stream:
     names = [name for name in schema.names if name not in _index_columns(schema)]
-    repeated = [name for name in names if names.count(name) > 1]
-    if repeated:
-        raise DataError(f"two columns are named {repeated[0]!r}; rename one of them")
+    refuse_repeated(names)
     if isinstance(sample_weight, str):
         _check_numeric(schema, column_positions(sample_weight, names, has_names=True), names)
         names = [name for name in names if name != sample_weight]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesgmm.data.checks import describe_values, refuse_constant
+from bayesgmm.data.checks import describe_values, refuse_bad_weights, refuse_constant
 from bayesgmm.data.chunks import Chunk, Stream, Workers
 from bayesgmm.data.moments import scaling_from_moments
 from bayesgmm.data.prepare import PreparedData
@@ -247,8 +247,7 @@ class Survey:
             When values are missing or infinite, a column is constant, or weights are no weights.
         """
         features = stream.features
-        if self.n_bad_weights:
-            raise DataError(f"sample_weight has {self.n_bad_weights} values that are NaN or infinite")
+        refuse_bad_weights(self.n_bad_weights)
         if self.lowest_weight < 0:
             raise DataError(f"sample_weight must not be negative; the smallest is {self.lowest_weight:g}")
         if self.infinite.counts.any():

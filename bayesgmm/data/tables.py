@@ -14,12 +14,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesgmm.errors import ArgumentError, DataError
+from bayesgmm.data.columns import as_text, column_positions, refuse_repeated
+from bayesgmm.errors import DataError
 from bayesgmm.mixture import default_features
 
-__all__ = ["Table", "as_floats", "column_names", "column_positions", "is_single", "read_table", "select_columns"]
+__all__ = [
+    "Table",
+    "as_floats",
+    "column_names",
+    "is_single",
+    "read_table",
+    "select_columns",
+]
 
 Floats = NDArray[np.float64]
+
+# What narwhals calls a type that it does not know: the library's own name says more.
+_VAGUE = ("Unknown", "Object")
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,61 +129,6 @@ def is_single(dtype: np.dtype[Any]) -> bool:
     return dtype in (np.dtype(np.float32), np.dtype(np.float16))
 
 
-def _as_text(name: Any) -> str:
-    """Return a column's name as plain text; the levels of pandas' MultiIndex are joined by blanks."""
-    return " ".join(map(str, name)) if isinstance(name, tuple) else str(name)
-
-
-def _refuse_repeated(names: Sequence[str]) -> None:
-    repeated = [name for name in names if names.count(name) > 1]
-    if repeated:
-        raise DataError(f"two columns are named {repeated[0]!r}; rename one of them")
-
-
-def column_positions(columns: Sequence[str] | str | None, names: Sequence[str], *, has_names: bool) -> list[int]:
-    """Find columns by name, and those that came without names also by number.
-
-    Parameters
-    ----------
-    columns : sequence of str, or None
-        What to find; None stands for all.
-    names : sequence of str
-        Names of the columns that there are.
-    has_names : bool
-        Whether these names came with the table.
-
-    Returns
-    -------
-    list of int
-        Positions, in the order of `columns`.
-
-    Raises
-    ------
-    DataError
-        When a column is not there.
-    ArgumentError
-        When `columns` is empty or names a column twice.
-    """
-    if columns is None:
-        return list(range(len(names)))
-    wanted = [columns] if isinstance(columns, str | int | np.integer) else list(columns)
-    if not wanted:
-        raise ArgumentError("columns is empty; name at least one column or leave it out")
-    found = [_position(name, names, has_names=has_names) for name in wanted]
-    repeated = [name for name, position in zip(wanted, found, strict=True) if found.count(position) > 1]
-    if repeated:
-        raise ArgumentError(f"columns names {repeated[0]!r} more than once")
-    return found
-
-
-def _position(name: Any, names: Sequence[str], *, has_names: bool) -> int:
-    if _as_text(name) in names:
-        return names.index(_as_text(name))
-    if not has_names and isinstance(name, int | np.integer) and 0 <= name < len(names):
-        return int(name)
-    raise DataError(f"no column named {name!r}; the table has {', '.join(names)}")
-
-
 def select_columns(table: Table, columns: Sequence[str] | str | None) -> Table:
     """Return a table of some of the columns, or the table itself where none are named; see `read_table`."""
     if columns is None:
@@ -190,8 +146,8 @@ def _read_array(table: Any, *, keep_single: bool) -> Table:
     masked = isinstance(table, np.ma.MaskedArray)
     try:
         array = np.ma.getdata(table) if masked else np.asarray(table)
-    except ValueError as error:
-        raise DataError(f"the table is not rectangular: {error}") from None
+    except ValueError:
+        raise DataError("the table is not rectangular; every row needs one number for each column") from None
     if array.ndim == 0:
         raise DataError(f"expected a table of numbers, found {type(table).__name__}; read it into a table first")
     if array.ndim > 2:
@@ -209,6 +165,8 @@ def _refuse_other_things(table: Any) -> None:
         raise DataError(f"expected a table of numbers, found {type(table).__name__}; read it into a table first")
     if hasattr(table, "toarray") and hasattr(table, "nnz"):
         raise DataError("sparse matrices are not supported: a Gaussian mixture needs dense rows; pass table.toarray()")
+    if hasattr(table, "collect"):
+        raise DataError(f"{type(table).__name__} is not computed yet; pass table.collect()")
 
 
 def as_floats(array: NDArray[Any], what: str, *, keep_single: bool = False) -> Floats:
@@ -235,7 +193,7 @@ def as_floats(array: NDArray[Any], what: str, *, keep_single: bool = False) -> F
     """
     kind = array.dtype.kind
     if kind not in "iufO":
-        raise DataError(f"{what} holds {_KINDS.get(kind, array.dtype)} values; a Gaussian mixture needs real numbers")
+        raise DataError(f"{what} holds {_KINDS.get(kind, array.dtype)} values; it needs real numbers, so convert them")
     if kind == "O":
         numbers = [_as_number(value, what) for value in array.ravel()]
         return np.array(numbers, dtype=np.float64).reshape(array.shape)
@@ -253,8 +211,12 @@ def _as_number(value: Any, what: str) -> float:
     if value is None or type(value).__name__ == "NAType":
         return np.nan
     if isinstance(value, bool) or not isinstance(value, Real | Decimal):
-        raise DataError(f"{what} holds {value!r} ({type(value).__name__}); a Gaussian mixture needs real numbers")
-    return float(value)
+        raise DataError(f"{what} holds {value!r} ({type(value).__name__}); it needs real numbers, so convert them")
+    try:
+        return float(value)
+    except (OverflowError, ValueError):
+        # Whole numbers and fractions of any size, and Decimal's signalling NaN.
+        raise DataError(f"{what} holds a number that double precision has no room for; rescale it") from None
 
 
 # -------------------------------------------------------------------- dataframes
@@ -279,17 +241,17 @@ def _as_narwhals(table: Any) -> Any:
 def _with_plain_names(table: Any) -> Any:
     """Give pandas frames plain string names, which other libraries have; refuse a name that pandas or Arrow repeats."""
     if hasattr(table, "columns") and hasattr(table, "set_axis"):
-        names = [_as_text(name) for name in table.columns]
-        _refuse_repeated(names)
+        names = [as_text(name) for name in table.columns]
+        refuse_repeated(names)
         return table.set_axis(names, axis=1)
-    _refuse_repeated(getattr(table, "column_names", ()))
+    refuse_repeated(getattr(table, "column_names", ()))
     return table
 
 
 def _frame_names(frame: Any) -> tuple[str, ...]:
     if hasattr(frame, "columns"):
         return tuple(frame.columns)
-    return () if frame.name in {None, ""} else (_as_text(frame.name),)
+    return () if frame.name in {None, ""} else (as_text(frame.name),)
 
 
 def _read_dataframe(table: Any, columns: Sequence[str] | str | None, *, keep_single: bool) -> Table:
@@ -302,10 +264,11 @@ def _read_dataframe(table: Any, columns: Sequence[str] | str | None, *, keep_sin
     picked = [frame if is_series else frame[shown[position]] for position in keep]
     all_single = keep_single and bool(picked) and all(column.dtype == nw.Float32 for column in picked)
     values = np.empty((len(frame), len(keep)), dtype=np.float32 if all_single else np.float64)
-    for j, (column, position) in enumerate(zip(picked, keep, strict=True)):
-        values[:, j] = _column_values(column, shown[position], explicit=columns is not None)
     rows = _row_labels(table)
     labels = np.arange(len(frame)) if rows is None else rows
+    for j, (column, position) in enumerate(zip(picked, keep, strict=True)):
+        _refuse_words(column, shown[position], labels, explicit=columns is not None)
+        values[:, j] = _column_values(column)
     return Table(values, tuple(shown[position] for position in keep), labels, has_names=bool(names))
 
 
@@ -321,15 +284,42 @@ def _as_labels(labels: NDArray[Any]) -> NDArray[Any]:
     return labels if labels.dtype.kind in "iu" else np.array([str(label) for label in labels], dtype=np.str_)
 
 
-def _column_values(column: Any, name: str, *, explicit: bool) -> Floats:
+def _column_values(column: Any) -> Floats:
     import narwhals as nw
 
-    if not column.dtype.is_numeric():
-        remedy = "leave it out of columns=" if explicit else "name the numeric columns with columns="
-        raise DataError(f"column {name!r} is not numeric (it holds {column.dtype}); {remedy}, or convert it")
     floats = column.cast(nw.Float64)
     filled = floats.fill_null(float("nan")) if floats.null_count() else floats
     return np.asarray(filled.to_numpy(), dtype=np.float64)
+
+
+def _refuse_words(column: Any, name: str, labels: NDArray[Any], *, explicit: bool) -> None:
+    """Refuse a column that is not numeric."""
+    if not column.dtype.is_numeric():
+        remedy = "" if explicit else ", or name the numeric columns with columns="
+        raise DataError(f"column {name!r} is not numeric ({_what_it_holds(column, labels)}); convert it{remedy}")
+
+
+def _what_it_holds(column: Any, labels: NDArray[Any]) -> str:
+    """Say what a column holds that is not numeric; of text among numbers, the first piece and where it is."""
+    native = getattr(column.to_native(), "dtype", None)
+    kind = str(column.dtype).partition("(")[0]
+    kind = str(native) if kind in _VAGUE and native is not None else kind
+    texts = [(i, value) for i, value in enumerate(column.to_list()) if isinstance(value, str)]
+    strange = [(i, value) for i, value in texts if not _is_number(value)]
+    if not texts or 2 * len(strange) > len(texts):
+        return f"it holds {kind}"
+    if not strange:
+        return f"it holds numbers as text, such as {texts[0][1]!r}"
+    i, value = strange[0]
+    return f"it holds text among numbers: {value!r} in row {labels[i]}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 # -------------------------------------------------------------------- xarray
@@ -341,11 +331,11 @@ def _is_xarray(table: Any) -> bool:
 
 def _xarray_names(table: Any) -> tuple[str, ...]:
     if hasattr(table, "data_vars"):
-        return tuple(_as_text(name) for name in table.data_vars)
+        return tuple(as_text(name) for name in table.data_vars)
     if table.ndim == 1:
-        return () if table.name is None else (_as_text(table.name),)
+        return () if table.name is None else (as_text(table.name),)
     if table.ndim == 2 and table.dims[1] in table.coords:
-        return tuple(_as_text(name) for name in table.coords[table.dims[1]].values)
+        return tuple(as_text(name) for name in table.coords[table.dims[1]].values)
     return ()
 
 
@@ -356,14 +346,14 @@ def _read_xarray(table: Any, columns: Sequence[str] | str | None) -> Table:
         raise DataError(f"an xarray table has dimensions (rows, columns); this one has {tuple(table.dims)}")
     values = as_floats(table.values.reshape(len(table), -1), "the table")
     names = _xarray_names(table)
-    _refuse_repeated(names)
+    refuse_repeated(names)
     features = names or default_features(values.shape[1])
     return select_columns(Table(values, features, _xarray_rows(table), bool(names)), columns)
 
 
 def _read_variables(dataset: Any, columns: Sequence[str] | str | None) -> Table:
     names, variables = _xarray_names(dataset), list(dataset.data_vars.values())
-    _refuse_repeated(names)
+    refuse_repeated(names)
     keep = column_positions(columns, names, has_names=True)
     chosen = [variables[position] for position in keep]
     if not chosen or any(variable.ndim != 1 or variable.dims != chosen[0].dims for variable in chosen):

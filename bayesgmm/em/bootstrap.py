@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 from threadpoolctl import threadpool_limits
 
 from bayesgmm.cores import available_cores
@@ -25,6 +24,7 @@ from bayesgmm.errors import ArgumentError, FitError
 from bayesgmm.fit import MixtureFit
 from bayesgmm.mixture import Mixture
 from bayesgmm.posterior.relabel import relabel
+from bayesgmm.progress import follow
 from bayesgmm.seeding import as_generator
 from bayesgmm.structure import CovarianceStructure
 
@@ -179,13 +179,18 @@ def replicate(
 
 
 def in_parallel[Task, Result](
-    work: Callable[[Task], Result], tasks: Sequence[Task], *, n_threads: int | None, progress: bool
+    work: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    *,
+    n_threads: int | None,
+    progress: bool,
+    what: str = "replicates",
 ) -> list[Result]:
     """Do work for every task on a pool of threads, linear algebra on one thread each; results in the order of tasks."""
     count = n_threads or available_cores()
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(count) as pool:
         results = pool.map(work, tasks)
-        return list(track(results, "Replicates", total=len(tasks)) if progress else results)
+        return follow(results, what, total=len(tasks), progress=progress)
 
 
 # ---------------------------------------------------------------- rows that could as well have been there

@@ -19,6 +19,7 @@ from bayesgmm.em.degeneracy import collinear_columns
 from bayesgmm.em.scatters import outer_products, with_added
 from bayesgmm.em.statistics import Moments, Parameters
 from bayesgmm.errors import ArgumentError
+from bayesgmm.showing import Shown
 from bayesgmm.structure import CovarianceStructure
 
 __all__ = ["ConjugatePrior", "PriorTerms"]
@@ -29,7 +30,7 @@ _SYMMETRIC = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
-class ConjugatePrior:
+class ConjugatePrior(Shown):
     """A normal prior on the means and an inverse Wishart prior on the covariances, for EM (math.md, 3.11).
 
     Parameters

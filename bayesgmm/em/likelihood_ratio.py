@@ -21,6 +21,7 @@ from bayesgmm.em.maximise import EMSolution, maximise
 from bayesgmm.errors import ArgumentError, FitError
 from bayesgmm.mixture import Mixture
 from bayesgmm.seeding import as_generator, recorded_seed
+from bayesgmm.showing import Shown
 from bayesgmm.structure import CovarianceStructure, as_structure
 
 __all__ = ["BootstrapLRT", "bootstrap_lrt"]
@@ -34,7 +35,7 @@ _MAX_FAILED = 0.2
 
 
 @dataclass(frozen=True, eq=False)
-class BootstrapLRT:
+class BootstrapLRT(Shown):
     """A bootstrap likelihood-ratio test of K components against K + 1.
 
     Parameters

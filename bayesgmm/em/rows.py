@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bayesgmm.data import Scaling
 
-__all__ = ["Rows", "StandardRows", "has_missing", "pack"]
+__all__ = ["Rows", "StandardRows", "has_missing", "merge_repeated", "pack"]
 
 Floats = NDArray[np.float64]
 
@@ -111,6 +111,28 @@ def has_missing(Z: Floats | StandardRows) -> bool:
     """
     values = Z.values if isinstance(Z, StandardRows) else Z
     return any(np.isnan(values[i : i + _ROWS_AT_ONCE]).any() for i in range(0, len(values), _ROWS_AT_ONCE))
+
+
+def merge_repeated(rows: Floats, weights: Floats | None) -> tuple[Floats, Floats | None]:
+    """Merge rows that are equal, and sort them, so that a weight of two is a row that occurs twice, wherever it stands.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (n, D)
+        Rows.
+    weights : ndarray, shape (n,), or None
+        Row weights, positive.
+
+    Returns
+    -------
+    rows : ndarray, shape (m, D)
+        The different rows, in lexical order.
+    weights : ndarray, shape (m,), or None
+        The sums of their weights; None where all of them are one.
+    """
+    different, place = np.unique(rows, axis=0, return_inverse=True)
+    sums = np.bincount(place.ravel(), weights, minlength=len(different)).astype(np.float64)
+    return different, None if np.all(sums == 1.0) else sums
 
 
 def pack(Z: Floats | StandardRows, sample_weight: Floats | None = None) -> Rows:

@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from bayesgmm.em.loop import Progress, Run, Settings, run_em
 from bayesgmm.em.moves import split_and_merge
-from bayesgmm.em.rows import StandardRows, pack
+from bayesgmm.em.rows import StandardRows, merge_repeated, pack
 from bayesgmm.em.starts import (
     SINGULAR_START,
     fixed_labels,
@@ -206,7 +206,9 @@ def _scout(
     n_parameters = settings.structure.n_parameters(n_components, Z.shape[1])
     size = max(_SAMPLE_ROWS, _SAMPLE_ROWS_PER_PARAMETER * n_parameters)
     if n <= 2 * size:
-        return np.asarray(Z), weights, data
+        # Weights are repeated rows then, and the order of rows means nothing.
+        rows, row_weights = merge_repeated(np.asarray(Z), weights)
+        return (rows, row_weights, data) if len(rows) >= n_components else (np.asarray(Z), weights, data)
     chosen = np.sort(rng.choice(n, size=size, replace=False))
     rows, row_weights = Z[chosen], None if weights is None else weights[chosen]
     return rows, row_weights, data.on(pack(rows, row_weights))

@@ -28,6 +28,7 @@ from bayesgmm.mixture import Mixture
 from bayesgmm.posterior.parameters import Parameter, list_parameters, parameter_draws
 from bayesgmm.posterior.relabel import DOUBTFUL_SHARE
 from bayesgmm.seeding import recorded_seed
+from bayesgmm.showing import Shown, in_short
 
 __all__ = ["ANALYTIC", "StandardErrors", "check_request", "standard_errors"]
 
@@ -40,9 +41,12 @@ _METHODS = (*ANALYTIC, *RESAMPLING, "jackknife")
 _N_BOOT = 999
 _MANY_FAILED = 0.05
 
+#: Parameters that are printed; the table has all.
+MAX_ROWS = 40
+
 
 @dataclass(frozen=True, eq=False)
-class StandardErrors:
+class StandardErrors(Shown):
     """Standard errors and confidence intervals of an estimate.
 
     Parameters
@@ -90,7 +94,10 @@ class StandardErrors:
             note = (
                 f"{self.replicates.n_mixtures} replicates, {self.ambiguous_share:.1%} ambiguous, {self.n_failed} failed"
             )
-        return f"StandardErrors({self.method}, {self.prob:.0%} intervals, {note})\n{self.table.to_string()}"
+        shown = self.table.head(MAX_ROWS).rename_axis(None).rename(index=in_short)
+        more = len(self.table) - len(shown)
+        cut = f"\n{more:,} more parameters; all are in .table" if more else ""
+        return f"StandardErrors({self.method}, {self.prob:.0%} intervals, {note})\n{shown.to_string()}{cut}"
 
 
 def standard_errors(

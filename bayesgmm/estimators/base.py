@@ -1,13 +1,16 @@
 """What the two estimators have in common: rows in, predictions out, as scikit-learn's mixtures do.
 
 Both are density estimators to scikit-learn: not clusterers, although they have `predict`, as in scikit-learn itself.
+They are transformers too, which scikit-learn's are not: the probabilities of the components are columns that another
+step of a pipeline can learn from.
 """
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, DensityMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -21,10 +24,11 @@ __all__ = ["MixtureEstimator"]
 Floats = NDArray[np.float64]
 
 
-class MixtureEstimator(DensityMixin, BaseEstimator):
+class MixtureEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
     """Base of the estimators; a subclass says in `_fitted_mixture` what its predictions come from."""
 
     random_state: Any
+    weights_: Floats
 
     def fit_predict(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> NDArray[np.intp]:
         """Fit the mixture and return the most probable component of each row.
@@ -76,6 +80,21 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         rows = self._new_rows(X)
         return self._fitted_mixture().responsibilities(rows)
 
+    def transform(self, X: ArrayLike) -> Floats:
+        """Return the probability of each component for each row, as columns for the next step of a pipeline.
+
+        Parameters
+        ----------
+        X : array_like of shape (n_samples, n_features)
+            Rows, user's units.
+
+        Returns
+        -------
+        ndarray, shape (n_samples, n_components)
+            What `predict_proba` returns; a dataframe where `set_output` asks for one.
+        """
+        return self.predict_proba(X)
+
     def score_samples(self, X: ArrayLike) -> Floats:
         """Compute the log density of each row.
 
@@ -92,7 +111,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         rows = self._new_rows(X)
         return self._fitted_mixture().log_density(rows)
 
-    def score(self, X: ArrayLike, y: Any = None) -> float:
+    def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Compute the mean log density of rows.
 
         Parameters
@@ -101,13 +120,19 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             Rows, user's units.
         y : Ignored
             Not used; scikit-learn's interface has it.
+        sample_weight : array_like of shape (n_samples,), optional
+            Non-negative weights of the rows.
 
         Returns
         -------
         float
             Log-likelihood per row, user's units.
         """
-        return float(np.mean(self.score_samples(X)))
+        scores = self.score_samples(X)
+        if sample_weight is None:
+            return float(np.mean(scores))
+        weights = _check_sample_weight(sample_weight, scores, dtype=np.float64, ensure_non_negative=True)
+        return float(np.average(scores, weights=weights))
 
     def sample(self, n_samples: int = 1) -> tuple[Floats, NDArray[np.intp]]:
         """Generate rows from the fitted mixture.
@@ -125,9 +150,9 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             The component that each row came from.
         """
         check_is_fitted(self)
-        if n_samples < 1:
+        if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ArgumentError(
-                f"Invalid value for 'n_samples': {n_samples}. The sampling requires at least one sample."
+                f"Invalid value for 'n_samples': {n_samples!r}. The sampling requires at least one sample."
             )
         rows, labels = self._fitted_mixture().sample(n_samples, self._seed())
         order = np.argsort(labels, kind="stable")
@@ -137,6 +162,11 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
 
     def _fitted_mixture(self) -> Mixture | MixtureFit:
         raise NotImplementedError
+
+    @property
+    def _n_features_out(self) -> int:
+        """How many columns `transform` returns; scikit-learn names them by it."""
+        return len(self.weights_)
 
     def _generator(self) -> np.random.RandomState:
         """Return the source of random numbers; None is NumPy's global one, as everywhere in scikit-learn."""

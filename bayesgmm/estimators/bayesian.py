@@ -97,6 +97,8 @@ class BayesianGaussianMixture(MixtureEstimator):
         that `GaussianMixture` has them in. User's units.
     converged_ : bool
         Whether the chains agree (R-hat at most 1.01) without a divergence. One chain alone never does.
+    n_iter_ : int
+        Steps of each chain, those of its adaptation included.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of str
@@ -238,6 +240,7 @@ class BayesianGaussianMixture(MixtureEstimator):
             draws=self.draws, tune=self.tune, chains=self.chains, sampler=self.sampler, progress=bool(self.verbose),
             **(self.sampler_options or {}),
         )  # fmt: skip
+        self.n_iter_ = self.tune + self.draws
         self._keep_means()
         return self
 
@@ -293,7 +296,10 @@ class BayesianGaussianMixture(MixtureEstimator):
             raise ArgumentError(
                 "covariance_prior is the scale of an inverse Wishart; give degrees_of_freedom_prior with it"
             )
-        scale = np.asarray(self.covariance_prior, dtype=np.float64)
+        try:
+            scale = np.asarray(self.covariance_prior, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ArgumentError(f"covariance_prior must be numbers; found {self.covariance_prior!r}") from None
         d, named = n_features, as_structure(self.covariance_type)
         shape = () if named.is_spherical else (d,) if named.is_diagonal else (d, d)
         if scale.shape != shape:

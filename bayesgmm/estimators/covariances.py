@@ -111,7 +111,10 @@ def check_precisions(precisions: ArrayLike, covariance_type: str, n_components: 
 
 
 def _floats(name: str, values: ArrayLike, shape: tuple[int, ...]) -> Floats:
-    found = np.asarray(values, dtype=np.float64)
+    try:
+        found = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise _unusable(name, "should be an array of numbers") from None
     if found.shape != shape:
         raise _unusable(name, f"should have the shape of {shape}, but got {found.shape}")
     if not np.all(np.isfinite(found)):

@@ -19,6 +19,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from bayesgmm import errors
+from bayesgmm.em.rows import merge_repeated
 from bayesgmm.errors import DataError, DegenerateFitWarning
 from bayesgmm.estimators.base import MixtureEstimator
 from bayesgmm.estimators.covariances import (
@@ -74,7 +75,8 @@ class GaussianMixture(MixtureEstimator):
     init_params : {"kmeans", "k-means++", "random", "random_from_data", "search"}, default "kmeans"
         Where EM starts. The first four are scikit-learn's, drawn as it draws them. "search" leaves it to `fit_em`'s own
         search, `n_init` times 32 starts of which the better ones are followed: slower, and far more often the best
-        optimum that there is.
+        optimum that there is. Only "search" starts at the same place whatever the order of the rows, and whether a row
+        occurs twice or has weight two; the others draw rows by where they stand.
     weights_init : array_like of shape (n_components,), optional
         Weights to start from, in place of those of `init_params`.
     means_init : array_like of shape (n_components, n_features), optional
@@ -222,6 +224,9 @@ class GaussianMixture(MixtureEstimator):
                 "Expected n_samples >= n_components but got "
                 f"n_components = {self.n_components}, n_samples = {len(rows)}"
             )
+        if self._is_search():
+            merged = merge_repeated(rows, weights)
+            rows, weights = merged if len(merged[0]) >= self.n_components else (rows, weights)
         structure = self._structure(rows.shape[1])
         problem = pose(rows, weights, self.n_components, structure, self.reg_covar)
         last_bound = self.lower_bound_ if self._is_continued() else None

@@ -1,6 +1,7 @@
 """MixtureFit: what is derived from the tree of a fit, by whatever method it was made."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from bayesgmm.fit.info import FitInfo
 from bayesgmm.mixture import BLOCK, Mixture, log_sum_exp
 from bayesgmm.posterior.memberships import memberships
 from bayesgmm.posterior.partitions import Partition, partition_mixture
+from bayesgmm.showing import Shown
 from bayesgmm.structure import CovarianceStructure, as_structure
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ __all__ = ["MixtureFit"]
 Floats = NDArray[np.float64]
 
 
-class MixtureFit:
+class MixtureFit(Shown):
     """A fitted Gaussian mixture: one estimate, or posterior draws.
 
     Made by `fit_em`, `fit_bayes` and `load`; not by hand.
@@ -142,7 +144,8 @@ class MixtureFit:
     def log_likelihood(self) -> Any:
         """Log-likelihood of the fitted rows, user's units: a float for an estimate, (chain, draw) for draws."""
         if not self.holds_all_rows:
-            return self._of_all_rows("log_likelihood")
+            totals = np.asarray(self.tree["all_rows"]["log_likelihood"])
+            return totals if self.has_draws else float(totals)
         if "log_likelihood" in self.tree.children:
             totals = self.tree["log_likelihood"].to_dataset()["x"].sum("row").values
         else:
@@ -342,7 +345,10 @@ class MixtureFit:
         Partition
             Labels, expected loss, similarity matrix and credible ball. It does not depend on the names of components.
         """
-        return partition_mixture(self.mixture, self._read(X), loss, **options)
+        found = partition_mixture(self.mixture, self._read(X), loss, **options)
+        if X is not None or self.prepared.sample_weight is None:
+            return found
+        return replace(found, notes=(*found.notes, "each row counts once, whatever its weight"))
 
     # ---------------------------------------------------------------- showing and saving
 

@@ -21,6 +21,7 @@ __all__ = [
     "finite_number",
     "name_singular",
     "read_only",
+    "real_rows",
 ]
 
 Floats = NDArray[np.float64]
@@ -43,6 +44,25 @@ def read_only(name: str, values: ArrayLike) -> Floats:
         )
     array.setflags(write=False)
     return array
+
+
+def real_rows(X: Any, features: Sequence[str]) -> Floats:
+    """Return rows as numbers; a dataframe's columns by name, where the mixture has names."""
+    names = [str(name) for name in getattr(X, "columns", ())]
+    if names and tuple(features) != default_features(len(features)):
+        absent = [name for name in features if name not in names]
+        if absent:
+            raise ArgumentError(f"the mixture needs a column named {absent[0]!r}; the table has {', '.join(names)}")
+        X = X[list(features)]
+    try:
+        given = np.asarray(X)
+        if given.dtype.kind not in "iufO":
+            raise ArgumentError(f"X holds {given.dtype} values; rows are real numbers")
+        return np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ArgumentError):
+            raise
+        raise ArgumentError(f"X must be rows of real numbers: {error}") from None
 
 
 def finite_number(name: str, value: Any) -> float:

@@ -29,9 +29,12 @@ from bayesgmm.mixture.checks import (
     finite_number,
     name_singular,
     read_only,
+    real_rows,
 )
 from bayesgmm.mixture.densities import is_large, log_densities, responsibilities
 from bayesgmm.mixture.log_space import log_sum_exp, softmax
+from bayesgmm.seeding import recorded_seed
+from bayesgmm.showing import Shown, name_some
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -49,7 +52,7 @@ _LARGEST_SQUARE = 1e300
 
 
 @dataclass(frozen=True, eq=False)
-class Mixture:
+class Mixture(Shown):
     """A Gaussian mixture, or an array of them.
 
     Parameters
@@ -288,11 +291,11 @@ class Mixture:
         Raises
         ------
         ArgumentError
-            When `n` is not a positive whole number.
+            When `n` is not a positive whole number, or `seed` is no seed.
         """
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise ArgumentError(f"n={n!r} rows cannot be drawn; n must be a whole number, at least 1")
-        rng = np.random.default_rng(seed)
+        rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng(recorded_seed(seed))
         k, d = self.n_components, self.n_features
         which = rng.integers(self.n_mixtures, size=n)
         cumulative = np.cumsum(self.weights.reshape(-1, k), axis=-1)[which]
@@ -516,7 +519,7 @@ class Mixture:
     # ---------------------------------------------------------------- inner
 
     def _rows(self, X: ArrayLike) -> Floats:
-        rows = np.asarray(X, dtype=np.float64)
+        rows = real_rows(X, self.features)
         if rows.ndim != 2 or rows.shape[1] != self.n_features:
             raise ArgumentError(f"X has shape {rows.shape}; this mixture needs (n, {self.n_features}): {self.features}")
         return rows
@@ -536,7 +539,7 @@ class Mixture:
 
     def __repr__(self) -> str:
         batch = f", batch {self.batch_shape}" if self.batch_shape else ""
-        columns = ", ".join(self.features)
+        columns = name_some(self.features)
         return f"Mixture({self.n_components} components, {self.n_features} features: {columns}{batch})"
 
 

@@ -81,7 +81,8 @@ class TestMissing:
         )
 
     def test_many_rows_and_columns_are_not_all_listed(self):
-        wide = pd.DataFrame(np.full((20, 9), np.nan), columns=list("abcdefghi"))
+        wide = pd.DataFrame(np.full((21, 9), np.nan), columns=list("abcdefghi"))
+        wide.loc[20] = 1.0
         with pytest.raises(DataError) as caught:
             prepare(wide)
         assert "column 'e' has 20 missing values (rows 0, 1, 2, 3, 4, ...); and so have 4 other columns;" in str(
@@ -109,7 +110,12 @@ class TestMissing:
 
     def test_nothing_left(self):
         with pytest.raises(DataError, match="every row has a missing value; nothing is left with missing='drop'"):
-            prepare(FRAME.assign(b=np.nan), missing="drop")
+            prepare(FRAME.mask(np.arange(36).reshape(12, 3) % 3 == np.arange(12)[:, None] % 3), missing="drop")
+
+    @pytest.mark.parametrize("missing", ["error", "drop", "marginalize"])
+    def test_a_column_without_any_value(self, missing):
+        with pytest.raises(DataError, match="column 'b' has no values at all; leave it out"):
+            prepare(FRAME.assign(b=np.nan), missing=missing)
 
     def test_no_weight_left(self):
         weights = np.zeros(12)
@@ -131,7 +137,7 @@ class TestRefusals:
         with pytest.raises(DataError) as caught:
             prepare(FRAME.assign(b=value))
         assert str(caught.value) == (
-            f"column 'b' is constant (every value is {value:g}); a density along it is not defined: leave it out"
+            f"column 'b' is constant (every value is {value:g}), and a density along it is not defined; leave it out"
         )
 
     def test_a_column_that_is_constant_but_for_rounding(self):
@@ -175,7 +181,7 @@ class TestWeights:
             (1.0, r"sample_weight has shape \(\)"),
             (-np.arange(12.0), "sample_weight must not be negative; the smallest is -11"),
             ([np.nan, np.inf, *[1.0] * 10], "sample_weight has 2 values that are NaN or infinite"),
-            (pd.Series([None, *[1.0] * 11]), "sample_weight has 1 values that are NaN or infinite"),
+            (pd.Series([None, *[1.0] * 11]), "sample_weight has 1 value that is NaN or infinite; 0 leaves"),
             (np.zeros(12), "every sample_weight is zero; at least one row must count"),
             (
                 np.full(12, 1e308),
@@ -346,8 +352,8 @@ class TestNewRows:
     @pytest.mark.parametrize("table", [np.ones((4, 3)), np.ones(4), FRAME])
     def test_another_number_of_columns(self, table):
         features = ("x0", "x1") if table is FRAME else self.features
-        n = np.ones(4).ndim if np.ndim(table) == 1 else 3
-        with pytest.raises(DataError, match=rf"the table has {n} columns; the fit has 2: {', '.join(features)}"):
+        n = "1 column" if np.ndim(table) == 1 else "3 columns"
+        with pytest.raises(DataError, match=rf"the table has {n}; the fit has 2: {', '.join(features)}"):
             read_rows(table, features)
 
     def test_missing_and_infinite_values_are_refused_with_a_remedy_that_exists(self):

@@ -480,3 +480,12 @@ def test_a_little_regularisation_changes_little():
     plain, regular = (fit_em(FAITHFUL, 2, seed=0, n_starts=4, reg_covar=r) for r in (0.0, 1e-8))
     assert_same_fit(regular, plain, 1e-6)
     assert regular.log_likelihood <= plain.log_likelihood
+
+
+def test_whole_weights_are_repeated_rows_in_any_order_from_own_starts():
+    rng = np.random.default_rng(0)
+    rows = load_dataset("iris").to_numpy()
+    weights = rng.integers(1, 4, size=len(rows))
+    repeated = rng.permutation(np.repeat(rows, weights, axis=0))
+    weighted = fit_em(rows, 4, sample_weight=weights, n_starts=8, seed=0)
+    assert fit_em(repeated, 4, n_starts=8, seed=0).log_likelihood == pytest.approx(weighted.log_likelihood, rel=1e-9)

@@ -23,7 +23,7 @@ def iris():
     return load_dataset("iris").to_numpy()
 
 
-def fit_quietly(estimator, rows):
+def fit_quietly(estimator, rows, **weights):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return estimator.fit(rows)
+        return estimator.fit(rows, **weights)

@@ -97,6 +97,7 @@ REFUSED = [
     ({"covariance_prior": np.eye(2)}, "degrees_of_freedom_prior"),
     ({"covariance_prior": np.ones((2, 2)), "degrees_of_freedom_prior": 6.0}, "diagonal"),
     ({"covariance_prior": 1.0, "degrees_of_freedom_prior": 6.0}, "shape"),
+    ({"covariance_prior": [["a", "b"], ["c", "d"]], "degrees_of_freedom_prior": 6.0}, "must be numbers"),
     ({"covariance_prior": np.eye(2), "degrees_of_freedom_prior": 3.0}, "large enough"),
     ({"covariance_prior": -np.eye(2), "degrees_of_freedom_prior": 6.0}, "must be positive"),
     ({"priors": Priors(), "weight_concentration_prior": 1.0}, "leave out the other arguments"),
@@ -130,6 +131,12 @@ def test_attributes_are_posterior_means(fitted, faithful_draws):
     assert_close(fitted.means_, draws["means"].values, EXACT)
     assert_close(fitted.covariances_, draws["covariances"].values, EXACT)
     assert_close(fitted.precisions_ @ fitted.covariances_, np.stack([np.eye(2)] * 2), ALGEBRA)
+    assert fitted.n_iter_ == 1500
+
+
+def test_memberships_are_columns_for_the_next_step(fitted, table):
+    np.testing.assert_array_equal(fitted.transform(table), fitted.predict_proba(table))
+    assert list(fitted.get_feature_names_out()) == ["bayesiangaussianmixture0", "bayesiangaussianmixture1"]
 
 
 def test_predictions_are_averages_over_draws(fitted, faithful_draws, table):

@@ -241,6 +241,26 @@ def test_a_row_of_weight_zero_is_not_there(rows, recipe):
     np.testing.assert_array_equal(weighted.covariances_, without.covariances_)
 
 
+@pytest.mark.parametrize("covariance_type", [*NAMED, "VEV"])
+def test_a_search_starts_at_the_same_place_for_weights_and_repeated_rows_in_any_order(iris, covariance_type):
+    rng = np.random.default_rng(1)
+    weights = rng.integers(0, 4, size=len(iris))
+    order = rng.permutation(len(iris))
+    settings = {"covariance_type": covariance_type, "init_params": "search", "random_state": 0, "max_iter": 20}
+    weighted = fit_quietly(GaussianMixture(4, **settings), iris[order], sample_weight=weights[order])
+    repeated = fit_quietly(GaussianMixture(4, **settings), np.repeat(iris, weights, axis=0))
+    np.testing.assert_array_equal(weighted.means_, repeated.means_)
+    np.testing.assert_array_equal(weighted.covariances_, repeated.covariances_)
+
+
+def test_a_weighted_score_is_that_of_repeated_rows(rows):
+    weights = np.random.default_rng(0).integers(0, 4, size=len(rows))
+    found = GaussianMixture(2, random_state=0).fit(rows)
+    assert_close(found.score(rows, sample_weight=weights), found.score(np.repeat(rows, weights, axis=0)), EXACT)
+    with pytest.raises(ValueError, match="sample_weight"):
+        found.score(rows, sample_weight=[1.0])
+
+
 @pytest.mark.parametrize(
     ("weights", "words"), [([1.0], "sample_weight"), (-np.ones(272), "[Nn]egative"), (np.zeros(272), "zero")]
 )
@@ -255,8 +275,12 @@ def test_weights_are_routed(rows):
     with config_context(enable_metadata_routing=True):
         step = GaussianMixture(2, means_init=rows[[0, 1]], random_state=0).set_fit_request(sample_weight=True)
         routed = make_pipeline("passthrough", step).fit(rows, sample_weight=weights)
+        step.set_score_request(sample_weight=False)
         searched = GridSearchCV(step, {"n_components": [2]}, cv=2).fit(rows, sample_weight=weights)
+        step.set_score_request(sample_weight=True)
+        scored = GridSearchCV(step, {"n_components": [2]}, cv=2).fit(rows, sample_weight=weights)
     np.testing.assert_array_equal(routed[-1].means_, direct.means_)
     np.testing.assert_array_equal(searched.best_estimator_.means_, direct.means_)
+    assert scored.best_score_ != searched.best_score_
     unweighted = GaussianMixture(2, means_init=rows[[0, 1]], random_state=0).fit(rows)
     assert not np.allclose(direct.means_, unweighted.means_, atol=1e-3)

@@ -4,6 +4,7 @@ import copy
 import pickle
 import warnings
 
+import joblib
 import numpy as np
 import pytest
 from scipy import stats
@@ -11,6 +12,7 @@ from scipy.special import logsumexp
 from sklearn import exceptions as sklearn_exceptions
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -187,6 +189,40 @@ def test_it_works_in_a_pipeline_and_a_grid_search(rows):
     assert_close(search.score(rows), search.best_estimator_.score_samples(rows).mean(), EXACT)
 
 
+def test_probabilities_are_columns_for_the_next_step(table):
+    labels = table["waiting"].to_numpy() > 68
+    step = GaussianMixture(2, random_state=0)
+    classifier = make_pipeline(StandardScaler(), step, LogisticRegression()).fit(table, labels)
+    assert classifier.score(table, labels) > 0.95
+    np.testing.assert_array_equal(step.fit_transform(table), step.predict_proba(table))
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+def test_probabilities_come_as_the_table_that_is_asked_for(table, container):
+    relabelled = table.set_axis(range(1000, 1000 + len(table)))
+    found = GaussianMixture(3, random_state=0).set_output(transform=container).fit(relabelled)
+    shown = found.transform(relabelled)
+    assert list(shown.columns) == list(found.get_feature_names_out()) == [f"gaussianmixture{k}" for k in range(3)]
+    np.testing.assert_array_equal(shown.to_numpy(), found.predict_proba(relabelled))
+    if container == "pandas":
+        assert list(shown.index) == list(relabelled.index)
+    assert isinstance(found.predict_proba(relabelled), np.ndarray)
+
+
+def test_names_come_through_a_pipeline(table):
+    steps = make_pipeline(StandardScaler(), GaussianMixture(2, random_state=0)).set_output(transform="pandas")
+    found = steps.fit(table)[-1]
+    assert list(found.feature_names_in_) == ["eruptions", "waiting"]
+    assert found.n_features_in_ == 2
+    assert found.mixture_.features == ("eruptions", "waiting")
+
+
+def test_a_fitted_one_survives_joblib(rows, tmp_path):
+    found = GaussianMixture(2, random_state=0).fit(rows)
+    joblib.dump(found, tmp_path / "fit.joblib")
+    np.testing.assert_array_equal(joblib.load(tmp_path / "fit.joblib").predict_proba(rows), found.predict_proba(rows))
+
+
 def test_a_clone_is_unfitted_and_a_copy_is_not(rows):
     found = GaussianMixture(2, covariance_type="VEV", random_state=0).fit(rows)
     assert clone(found).get_params() == found.get_params()
@@ -259,6 +295,7 @@ BAD_STARTS = [
     ({"weights_init": [0.5, 0.6]}, "weights_init .* should be normalized"),
     ({"means_init": [[0.0, 1.0]]}, "means_init .* should have the shape of \\(2, 2\\)"),
     ({"means_init": [[0.0, 1.0], [np.nan, 2.0]]}, "means_init .* finite"),
+    ({"means_init": [["a", "b"], ["c", "d"]]}, "means_init .* should be an array of numbers"),
     (
         {"precisions_init": np.ones((2, 2))},
         "precisions_init .* 'full precision' should have the shape of \\(2, 2, 2\\)",
@@ -303,6 +340,7 @@ def test_as_many_rows_as_components_are_enough(rows):
     assert sorted(found.predict(rows[:3])) == [0, 1, 2]
 
 
-def test_a_sample_has_at_least_one_row(rows):
-    with pytest.raises(ArgumentError, match="Invalid value for 'n_samples': 0"):
-        GaussianMixture(2).fit(rows).sample(0)
+@pytest.mark.parametrize("n_samples", [0, 1.5, "x", None])
+def test_a_sample_has_at_least_one_row(rows, n_samples):
+    with pytest.raises(ArgumentError, match=f"Invalid value for 'n_samples': {n_samples!r}"):
+        GaussianMixture(2, random_state=0).fit(rows).sample(n_samples)
