@@ -50,7 +50,16 @@ if TYPE_CHECKING:
         plot_similarity,
         plot_trace,
     )
-    from bayesgmm.posterior import CredibleBall, Partition, Relabelling, label_free_diagnostics, partition, relabel
+    from bayesgmm.posterior import (
+        CredibleBall,
+        Partition,
+        RelabelledAllocations,
+        Relabelling,
+        label_free_diagnostics,
+        partition,
+        relabel,
+        relabel_allocations,
+    )
     from bayesgmm.regions import anomaly_scores, cdf, highest_density_level, quantile
     from bayesgmm.regression import Regression, regress
     from bayesgmm.reporting import report
@@ -82,7 +91,8 @@ _HOMES = {
         "plot_trace",
     ),
     "bayesgmm.posterior": (
-        "CredibleBall", "Partition", "Relabelling", "label_free_diagnostics", "partition", "relabel",
+        "CredibleBall", "Partition", "RelabelledAllocations", "Relabelling", "label_free_diagnostics", "partition",
+        "relabel", "relabel_allocations",
     ),
     "bayesgmm.regions": ("anomaly_scores", "cdf", "highest_density_level", "quantile"),
     "bayesgmm.regression": ("Regression", "regress"),
@@ -123,6 +133,7 @@ __all__ = [
     "PreparedData",
     "Priors",
     "Regression",
+    "RelabelledAllocations",
     "Relabelling",
     "SamplingWarning",
     "Selection",
@@ -163,6 +174,7 @@ __all__ = [
     "quantile",
     "regress",
     "relabel",
+    "relabel_allocations",
     "report",
     "select",
     "simulate",

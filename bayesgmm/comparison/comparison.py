@@ -295,6 +295,8 @@ class Comparison:
         every = self.bayes.mixture.n_mixtures
         if self._rows.n_draws < every:
             said["memberships of rows"] = f"computed from {self._rows.n_draws} of {every} draws, evenly spaced"
+        if self.em.n_components > 1 and self.bayes.prepared.sample_weight is not None:
+            said["partition"] = "rows count once, whatever their weight"
         if self.loo is None:
             said["leave-one-out"] = "withheld: the fit is too large to keep its pointwise log-likelihood"
         elif getattr(self.loo, "subsample_size", None):
@@ -345,7 +347,9 @@ class Comparison:
             "prediction": self.prediction, "optimum": self.optimum,
         }  # fmt: skip
         if isinstance(self.joint, JointPosition):
-            found["joint"] = pd.DataFrame({"value": vars(self.joint)}).rename_axis("quantity")
+            rank = self.pull.rank if isinstance(self.pull, PriorPull) else np.nan
+            place = vars(self.joint) | {"density_rank": rank}
+            found["joint"] = pd.DataFrame({"value": place}).rename_axis("quantity")
         if self.partition is not None:
             found["partition"] = self.partition.table
         # Only if somebody has asked for them: they take seconds.

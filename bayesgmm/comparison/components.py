@@ -7,15 +7,12 @@ Wasserstein, which goes on growing with the distance of the means. Either can de
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from bayesgmm.fit import MixtureFit
 from bayesgmm.mixture import Mixture
-from bayesgmm.posterior.matching import assign, hellinger_cost
+from bayesgmm.posterior.matching import assign, hellinger_cost, wasserstein_cost
 
-__all__ = ["DISTANCES", "bures_wasserstein_cost", "component_table", "posterior_mean"]
-
-Floats = NDArray[np.float64]
+__all__ = ["DISTANCES", "component_table", "posterior_mean"]
 
 #: What may decide the match, and the column of the table that holds it.
 DISTANCES = ("hellinger", "wasserstein")
@@ -43,7 +40,7 @@ def component_table(em: MixtureFit, bayes: MixtureFit, distance: str = "hellinge
     standard = [bayes.scaling.mixture_to_standard(mixture) for mixture in (em.mixture, centre)]
     costs = {
         "hellinger": np.sqrt(np.maximum(hellinger_cost(em.mixture, centre)[0], 0.0)),
-        "wasserstein": np.sqrt(bures_wasserstein_cost(*standard)),
+        "wasserstein": np.sqrt(wasserstein_cost(*standard)[0]),
     }
     chosen, k = costs[distance], em.n_components
     order = assign(chosen[None]).permutations[0]
@@ -67,31 +64,3 @@ def posterior_mean(mixture: Mixture) -> Mixture:
         mixture.weights.mean(axis=axes), mixture.means.mean(axis=axes), mixture.covariances.mean(axis=axes),
         mixture.features,
     )  # fmt: skip
-
-
-def bures_wasserstein_cost(first: Mixture, second: Mixture) -> Floats:
-    """Compute squared Bures-Wasserstein distances between the components of two mixtures (math.md, 8.6).
-
-    Parameters
-    ----------
-    first, second : Mixture
-        Single mixtures of the same columns.
-
-    Returns
-    -------
-    ndarray, shape (K, K)
-        ``[j, k]`` between component j of the first and component k of the second, in squared units of the mixtures.
-    """
-    offsets = first.means[:, None] - second.means[None]
-    roots = _square_roots(first.covariances)[:, None]
-    cross = _square_roots(roots @ second.covariances[None] @ roots)
-    traces = np.trace(first.covariances, axis1=-2, axis2=-1)[:, None] + np.trace(second.covariances, axis1=-2, axis2=-1)
-    squares = (offsets**2).sum(axis=-1) + traces - 2.0 * np.trace(cross, axis1=-2, axis2=-1)
-    return np.maximum(squares, 0.0)
-
-
-def _square_roots(matrices: Floats) -> Floats:
-    """Return the symmetric square roots of positive definite matrices."""
-    values, axes = np.linalg.eigh(0.5 * (matrices + np.swapaxes(matrices, -1, -2)))
-    scaled = axes * np.sqrt(np.maximum(values, 0.0))[..., None, :]
-    return np.asarray(scaled @ np.swapaxes(axes, -1, -2))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bayesgmm.fit import MixtureFit
 from bayesgmm.mixture import Mixture
+from bayesgmm.showing import Shown
 
 __all__ = ["DensityComparison", "compare_densities"]
 
@@ -29,7 +30,7 @@ _TINY = np.finfo(float).tiny
 
 
 @dataclass(frozen=True, eq=False)
-class DensityComparison:
+class DensityComparison(Shown):
     """How far the plug-in density is from the posterior predictive.
 
     Parameters
@@ -50,6 +51,10 @@ class DensityComparison:
     prob: float
     n_points: int
     n_draws: int
+
+    def __repr__(self) -> str:
+        header = f"DensityComparison({self.prob:.0%} bands, {self.n_points} points, {self.n_draws} draws)"
+        return f"{header}\n{self.table.round(3).to_string()}"
 
 
 def compare_densities(em: Mixture, bayes: MixtureFit, prob: float, seed: int = 0) -> DensityComparison:

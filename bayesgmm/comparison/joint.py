@@ -13,6 +13,7 @@ from scipy import stats
 
 from bayesgmm.fit import MixtureFit
 from bayesgmm.mixture import Mixture
+from bayesgmm.showing import Shown
 from bayesgmm.structure import CovarianceStructure
 
 __all__ = ["JointPosition", "joint_position", "unconstrained"]
@@ -26,7 +27,7 @@ _FLAT = 1e-10
 
 
 @dataclass(frozen=True)
-class JointPosition:
+class JointPosition(Shown):
     """Where the estimate lies in the joint posterior.
 
     Parameters

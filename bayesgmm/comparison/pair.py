@@ -9,6 +9,7 @@ from bayesgmm.comparison.components import DISTANCES
 from bayesgmm.comparison.several import FitTable, check_same_rows, tabulate
 from bayesgmm.errors import ArgumentError, ComparisonError
 from bayesgmm.fit import MixtureFit
+from bayesgmm.seeding import recorded_seed
 
 __all__ = ["compare"]
 
@@ -99,7 +100,7 @@ def compare(
     if others:
         return tabulate(em, bayes, *others)
     _check_pair(em, bayes)
-    return Comparison(em, bayes, float(prob), kind, distance=distance, n_boot=int(n_boot), seed=seed)
+    return Comparison(em, bayes, float(prob), kind, distance=distance, n_boot=int(n_boot), seed=recorded_seed(seed))
 
 
 def _check_pair(em: Any, bayes: Any) -> None:

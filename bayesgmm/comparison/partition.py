@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bayesgmm.posterior import Partition, partition
 from bayesgmm.posterior.partition_losses import partition_distances, read_label_draws
+from bayesgmm.showing import Shown
 
 __all__ = ["BALL", "PartitionComparison", "adjusted_rand_index", "compare_partitions"]
 
@@ -29,7 +30,7 @@ _MAX_SIMILARITY = 2000
 
 
 @dataclass(frozen=True, eq=False)
-class PartitionComparison:
+class PartitionComparison(Shown):
     """How well partitions agree with those of the draws.
 
     Parameters
@@ -50,6 +51,10 @@ class PartitionComparison:
     best: Partition
     n_draws: int
     prob: float
+
+    def __repr__(self) -> str:
+        header = f"PartitionComparison({self.prob:.0%} intervals, {self.n_draws} draws)"
+        return f"{header}\n{self.table.round(3).to_string()}"
 
 
 def compare_partitions(

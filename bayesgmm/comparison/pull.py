@@ -22,6 +22,7 @@ from bayesgmm.errors import ArgumentError, FitError
 from bayesgmm.fit import MixtureFit
 from bayesgmm.mixture import Mixture
 from bayesgmm.posterior.parameters import parameter_draws
+from bayesgmm.showing import Shown, in_short
 
 __all__ = ["PriorPull", "prior_pull"]
 
@@ -29,9 +30,12 @@ __all__ = ["PriorPull", "prior_pull"]
 _NO_ISSUE = "\N{CHECK MARK}"
 _VARIABLES = ("weights", "means", "covariances")
 
+#: Parameters that are printed; the table has all.
+MAX_ROWS = 15
+
 
 @dataclass(frozen=True, eq=False)
-class PriorPull:
+class PriorPull(Shown):
     """From the maximum of the likelihood over the mode of the posterior to its mean.
 
     Parameters
@@ -53,6 +57,12 @@ class PriorPull:
     log_posterior: "pd.Series[float]"
     rank: float
     mode: Mixture
+
+    def __repr__(self) -> str:
+        furthest = self.table.loc[self.table["pull"].abs().nlargest(MAX_ROWS).index]
+        shown = furthest.rename_axis(None).rename(index=in_short)
+        header = f"PriorPull({len(self.table):,} parameters, the {len(shown)} that are pulled most)"
+        return f"{header}\n{shown.to_string(float_format='{:.3g}'.format)}"
 
 
 def prior_pull(em: Mixture, bayes: MixtureFit) -> PriorPull | str:
@@ -92,7 +102,7 @@ def prior_pull(em: Mixture, bayes: MixtureFit) -> PriorPull | str:
     return PriorPull(
         table=_table(em, mixture, bayes),
         log_posterior=pd.Series({"mle": at_estimate, "map": at_mode}, name="log_posterior"),
-        rank=_rank(bayes, at_estimate, at_mode),
+        rank=_rank(bayes, model, at_estimate),
         mode=mixture,
     )
 
@@ -164,10 +174,20 @@ def _quiet(name: str) -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _rank(bayes: MixtureFit, at_estimate: float, at_mode: float) -> float:
+def _rank(bayes: MixtureFit, model: Any, at_estimate: float) -> float:
+    from bayesgmm.bayes.density import unconstrained_density
+    from bayesgmm.bayes.model import start_values
+
     stats = bayes.tree["sample_stats"].to_dataset() if "sample_stats" in bayes.tree.children else xr.Dataset()
-    kept = next((stats[name].values for name in ("lp", "logp") if name in stats), None)
-    # A sampler may have kept the density in coordinates of its own; above the mode it cannot be ours.
-    if kept is None or kept.max() > at_mode + 1.0:
+    if "lp" not in stats:
+        return float("nan")
+    # A sampler may have kept the density in coordinates of its own, as Gibbs does; one draw shows whether it has.
+    first = bayes.scaling.mixture_to_standard(bayes.mixture[0, 0])
+    try:
+        ours = unconstrained_density(model, start_values(model, bayes.structure, first))
+    except FitError:
+        return float("nan")
+    kept = stats["lp"].transpose("chain", "draw").values
+    if not np.isclose(kept[0, 0], ours.evaluate(ours.start)[0], rtol=1e-6, atol=1e-3):
         return float("nan")
     return float((kept < at_estimate).mean())

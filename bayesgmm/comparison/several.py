@@ -6,6 +6,7 @@ groups of rows are. What it means for the choice of a model is said with care: B
 different questions.
 """
 
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bayesgmm.comparison.partition import adjusted_rand_index
-from bayesgmm.comparison.prediction import PARETO_K_LIMIT, leave_one_out
+from bayesgmm.comparison.prediction import PARETO_K_LIMIT, elpd_differences, leave_one_out
 from bayesgmm.errors import ArgumentError, ComparisonError
 from bayesgmm.fit import MixtureFit
 
@@ -44,8 +45,9 @@ class FitTable:
 
     def __repr__(self) -> str:
         shown = self._shown()
-        parts = [shown.to_string(), "Agreement of the groups (adjusted Rand index)", self.agreement.to_string()]
-        return "\n\n".join([*parts, self.verdict])
+        # Fits side by side: a terminal is not as wide as there are criteria.
+        parts = [shown.T.to_string(), "Agreement of the groups (adjusted Rand index)", self.agreement.to_string()]
+        return "\n\n".join([*parts, textwrap.fill(self.verdict, 100)])
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -81,13 +83,14 @@ def tabulate(*fits: MixtureFit) -> FitTable:
     Raises
     ------
     ArgumentError
-        When one of them is no fit.
+        When one of them is no fit, or holds a sample of its rows only.
     ComparisonError
         When they saw different rows or columns.
     """
     for position, fit in enumerate(fits):
         if not isinstance(fit, MixtureFit):
             raise ArgumentError(f"fit {position + 1} must be a MixtureFit, not {type(fit).__name__}")
+        fit.check_holds_all_rows("a comparison")
     for fit in fits[1:]:
         if fit.features != fits[0].features:
             raise ComparisonError(f"the fits differ in their columns: {fits[0].features} and {fit.features}")
@@ -139,16 +142,9 @@ def _row(fit: MixtureFit, loo: Any) -> dict[str, Any]:
 
 def _differences(pointwise: list[Any]) -> dict[str, list[float]]:
     """Return differences in elpd to the best, with standard errors from the pairs of rows."""
-    scores = [None if loo is None else np.asarray(loo.elpd_i, dtype=float) for loo in pointwise]
-    there = [score for score in scores if score is not None]
-    if not there:
-        return {"elpd_difference": [np.nan] * len(scores), "difference_se": [np.nan] * len(scores)}
-    best = max(there, key=np.sum)
-    gaps = [np.full(2, np.nan) if score is None else score - best for score in scores]
-    return {
-        "elpd_difference": [float(gap.sum()) for gap in gaps],
-        "difference_se": [float(np.sqrt(len(gap)) * gap.std(ddof=1)) for gap in gaps],
-    }
+    found = elpd_differences({position: loo for position, loo in enumerate(pointwise) if loo is not None})
+    pairs = [found.get(position, (np.nan, np.nan)) for position in range(len(pointwise))]
+    return {"elpd_difference": [gap for gap, _ in pairs], "difference_se": [error for _, error in pairs]}
 
 
 def _agreements(fits: tuple[MixtureFit, ...], index: "pd.Index[Any]") -> pd.DataFrame:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from bayesgmm.comparison.joint import JointPosition
 from bayesgmm.comparison.text import rounded, rounded_parameters
+from bayesgmm.showing import in_short
 
 if TYPE_CHECKING:
     from bayesgmm.comparison.comparison import Comparison
@@ -14,6 +15,8 @@ __all__ = ["rounded_errors", "shown_tables"]
 
 #: Optima that are printed.
 MAX_OPTIMA = 5
+#: Parameters that are printed: those furthest from the posterior mean.
+MAX_PARAMETERS = 12
 
 
 def shown_tables(check: "Comparison") -> dict[str, pd.DataFrame]:
@@ -52,7 +55,12 @@ def shown_tables(check: "Comparison") -> dict[str, pd.DataFrame]:
 
 
 def _of_components(check: "Comparison", interval: str) -> dict[str, pd.DataFrame]:
-    found = {f"Parameters {interval}": _with_errors(rounded_parameters(check.parameters), check.errors)}
+    every = check.parameters
+    furthest = every["z"].abs().fillna(0.0).nlargest(MAX_PARAMETERS).index
+    listed = every[every.index.isin(furthest)]
+    cut = f": the {len(listed)} of {len(every):,} that differ most" if len(listed) < len(every) else ""
+    shown = _with_errors(rounded_parameters(listed), check.errors.loc[listed.index])
+    found = {f"Parameters {interval}{cut}": shown.rename(index=in_short)}
     places = dict.fromkeys(("em_weight", "posterior_weight", "hellinger", "wasserstein", "margin"), 3)
     found["Components"] = rounded(check.components, places)
     if isinstance(check.joint, JointPosition):

@@ -57,6 +57,30 @@ def _empty_cluster(sizes):
     return -1
 
 
+@_jit
+def _width(sizes, empty):
+    """Return how many of the first clusters must be looked at: those in use lie among them, and the empty one."""
+    width = sizes.shape[0]
+    while width > 1 and sizes[width - 1] == 0 and width - 1 != empty:
+        width -= 1
+    return width
+
+
+@_jit
+def _cheapest(costs, sizes, before, empty, width):
+    """Return the cluster in use, or the first that is not, with the lowest cost; the one before where none gains."""
+    best, lowest = -1, math.inf
+    for k in range(width):
+        if (sizes[k] > 0 or k == empty) and costs[k] < lowest:
+            best, lowest = k, costs[k]
+    if before >= 0 and best != before:
+        # What it leaves may have been emptied, and then stands for any new cluster.
+        home = before if sizes[before] > 0 else empty
+        if costs[home] <= lowest + _GAIN:
+            best = before
+    return best
+
+
 # ---------------------------------------------------------------- similarities
 
 
@@ -137,7 +161,8 @@ def place_by_similarity(rows, similarity, labels, sizes, mass, loss):
         one[0] = i
         remove_by_similarity(one, similarity, labels, sizes, mass)
         empty = _empty_cluster(sizes)
-        for k in range(capacity):
+        width = _width(sizes, empty)
+        for k in range(width):
             products[k], costs[k], own[k] = 1.0, 0.0, 0.0
         for j in range(n):
             k = labels[j]
@@ -150,8 +175,7 @@ def place_by_similarity(rows, similarity, labels, sizes, mass, loss):
                 if products[k] > _LARGE:
                     costs[k] -= 2.0 * math.log2(products[k])
                     products[k] = 1.0
-        best, lowest = -1, math.inf
-        for k in range(capacity):
+        for k in range(width):
             if sizes[k] == 0 and k != empty:
                 continue
             if loss == VI:
@@ -160,13 +184,7 @@ def place_by_similarity(rows, similarity, labels, sizes, mass, loss):
                 costs[k] -= 2.0 * math.log2(products[k] * (own[k] + similarity[i, i]))
             else:
                 costs[k] = sizes[k] - 2.0 * own[k]
-            if costs[k] < lowest:
-                best, lowest = k, costs[k]
-        if before >= 0 and best != before:
-            # What it leaves may have been emptied, and then stands for any new cluster.
-            home = before if sizes[before] > 0 else empty
-            if costs[home] <= lowest + _GAIN:
-                best = before
+        best = _cheapest(costs, sizes, before, empty, width)
         moved += best != before
         labels[i] = best
         sizes[best] += 1
@@ -279,18 +297,9 @@ def place_by_counts(rows, draws, labels, sizes, counts, totals, loss):
         one[0] = i
         remove_by_counts(one, draws, labels, sizes, counts, totals, loss)
         empty = _empty_cluster(sizes)
-        width = capacity
-        while width > 1 and sizes[width - 1] == 0 and width - 1 != empty:
-            width -= 1
+        width = _width(sizes, empty)
         _costs_by_counts(i, draws, sizes, counts, totals, loss, steps, width, costs)
-        best, lowest = -1, math.inf
-        for k in range(width):
-            if (sizes[k] > 0 or k == empty) and costs[k] < lowest:
-                best, lowest = k, costs[k]
-        if before >= 0 and best != before:
-            home = before if sizes[before] > 0 else empty
-            if costs[home] <= lowest + _GAIN:
-                best = before
+        best = _cheapest(costs, sizes, before, empty, width)
         moved += best != before
         labels[i] = best
         sizes[best] += 1

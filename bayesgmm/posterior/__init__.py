@@ -1,5 +1,6 @@
 """What a bag of mixtures means, whoever drew them: matching, relabelling, memberships, partitions, diagnostics."""
 
+from bayesgmm.posterior.allocations import RelabelledAllocations, relabel_allocations
 from bayesgmm.posterior.credible_ball import CredibleBall
 from bayesgmm.posterior.diagnostics import label_free_diagnostics
 from bayesgmm.posterior.matching import Assignment, assign
@@ -11,6 +12,7 @@ __all__ = [
     "Assignment",
     "CredibleBall",
     "Partition",
+    "RelabelledAllocations",
     "Relabelling",
     "RelabellingQuality",
     "assign",
@@ -19,4 +21,5 @@ __all__ = [
     "partition",
     "partition_mixture",
     "relabel",
+    "relabel_allocations",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesgmm.posterior.partition_losses import Draws, Floats, Labels, compact_labels, partition_distances, sort_by_size
+from bayesgmm.showing import Shown
 
 __all__ = ["CredibleBall", "PartitionBound", "credible_ball"]
 
@@ -20,7 +21,7 @@ _SAME = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class PartitionBound:
+class PartitionBound(Shown):
     """The partitions that bound a credible ball in one direction.
 
     Parameters
@@ -38,14 +39,16 @@ class PartitionBound:
     labels: NDArray[np.int64]
 
     def __repr__(self) -> str:
-        sizes = "/".join(map(str, np.bincount(self.labels[0])))
+        counts = np.bincount(self.labels[0])
+        sizes = "/".join(map(str, counts[:10])) + ("/..." if len(counts) > 10 else "")
         return (
-            f"PartitionBound(distance {self.distance:.4g}, {len(self.labels)} partition(s), the first of sizes {sizes})"
+            f"PartitionBound(distance {self.distance:.4g}, {len(self.labels)} partition{'s' * (len(self.labels) > 1)}, "
+            f"the first of sizes {sizes})"
         )
 
 
 @dataclass(frozen=True, eq=False)
-class CredibleBall:
+class CredibleBall(Shown):
     """A ball around an estimated partition that holds a given share of the draws (math.md, 7.7).
 
     Parameters

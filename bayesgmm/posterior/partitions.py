@@ -5,7 +5,8 @@ A posterior of clusterings is a bag of partitions. What is reported is the parti
 (`credible_ball`). None of this depends on how components are numbered, so it stands where labels mean nothing.
 
 Draws of labels may come from anywhere. From draws of mixtures the similarity matrix is computed without drawing labels;
-for the losses and for the ball, which are functions of whole partitions, labels are drawn, one set for each draw.
+for the losses and for the ball, which are functions of whole partitions, labels are drawn, one set for each draw. Rows
+count once, whatever weight they had in a fit: what is partitioned are the rows that are listed (math.md, 7.5).
 Whatever is done with less than all rows or draws is said in `Partition.notes`.
 """
 
@@ -42,6 +43,7 @@ from bayesgmm.posterior.partition_search import (
 )
 from bayesgmm.posterior.similarity import label_similarity, mixture_similarity
 from bayesgmm.seeding import as_generator, recorded_seed
+from bayesgmm.showing import Shown
 
 __all__ = ["Partition", "partition", "partition_mixture"]
 
@@ -58,7 +60,7 @@ LABELS_OF_ONE = 1000
 
 
 @dataclass(frozen=True, eq=False)
-class Partition:
+class Partition(Shown):
     """The partition with the smallest expected loss, and what surrounds it.
 
     Parameters

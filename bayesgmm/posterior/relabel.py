@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bayesgmm.errors import ArgumentError
 from bayesgmm.mixture import Mixture
-from bayesgmm.posterior.matching import Assignment, assign
+from bayesgmm.posterior.matching import assign
 from bayesgmm.posterior.relabelling_methods import (
     N_STARTS,
     Permutations,
@@ -25,6 +25,7 @@ from bayesgmm.posterior.relabelling_methods import (
     agree,
     averaged_shares,
     best_draw,
+    by_distance,
     order_by_column,
     overlap_costs,
     pivot,
@@ -33,18 +34,25 @@ from bayesgmm.posterior.relabelling_methods import (
 
 if TYPE_CHECKING:
     import pandas as pd
+from bayesgmm.showing import Shown
 
-__all__ = ["METHODS", "Relabelling", "RelabellingQuality", "relabel"]
+__all__ = ["COSTS", "METHODS", "Relabelling", "RelabellingQuality", "grade", "relabel", "spread_rows"]
 
 Floats = NDArray[np.float64]
 
 #: The methods, and what they are in words.
 METHODS = {
-    "em": "largest overlap of responsibilities with a reference",
+    "em": "components closest to those of a reference",
     "stephens": "smallest divergence from the averaged responsibilities",
     "ecr": "most rows allocated as most draws do",
     "pivot": "parameters closest to those of one draw",
     "order": "means of one column in increasing order",
+}
+#: What "close" means for "em", in words.
+COSTS = {
+    "overlap": "one minus the overlap of responsibilities",
+    "hellinger": "squared Hellinger distance between components",
+    "wasserstein": "squared Bures-Wasserstein distance between components",
 }
 #: Rows that the cost is computed on.
 MAX_ROWS = 2000
@@ -56,7 +64,7 @@ DOUBTFUL_SHARE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class RelabellingQuality:
+class RelabellingQuality(Shown):
     """How sure a relabelling is.
 
     Parameters
@@ -102,6 +110,9 @@ class RelabellingQuality:
         }
         return pd.DataFrame(columns, index=pd.RangeIndex(len(low), name="chain"))
 
+    def __repr__(self) -> str:
+        return f"RelabellingQuality({self})"
+
     def __str__(self) -> str:
         verdict = "labels are doubtful" if self.labels_are_doubtful else "labels are clear"
         collisions = self.non_permutation_share
@@ -113,7 +124,7 @@ class RelabellingQuality:
 
 
 @dataclass(frozen=True, eq=False)
-class Relabelling:
+class Relabelling(Shown):
     """Draws with matched components.
 
     Parameters
@@ -142,6 +153,7 @@ def relabel(
     X: ArrayLike,
     *,
     method: str = "em",
+    cost: str = "overlap",
     reference: Mixture | None = None,
     sample_weight: ArrayLike | None = None,
     order_by: str | None = None,
@@ -155,10 +167,14 @@ def relabel(
     X : array_like, shape (n, D)
         The rows that were fitted, in the units of `mixture`.
     method : {"em", "stephens", "ecr", "pivot", "order"}, default "em"
-        "em": per draw the assignment to `reference` with the largest overlap of responsibilities. "stephens": smallest
-        Kullback-Leibler divergence from the averaged responsibilities, iterated. "ecr": allocations that agree with the
-        most frequent one, iterated. "pivot": parameters closest to those of `reference`, or of the draw with the
-        largest likelihood. "order": increasing means of one column; a baseline.
+        "em": per draw the assignment to `reference` at the smallest `cost`. "stephens": smallest Kullback-Leibler
+        divergence from the averaged responsibilities, iterated. "ecr": allocations that agree with the most frequent
+        one, iterated. "pivot": parameters closest to those of `reference`, or of the draw with the largest likelihood.
+        "order": increasing means of one column; a baseline.
+    cost : {"overlap", "hellinger", "wasserstein"}, default "overlap"
+        For "em", what it costs to give a component a name. "overlap": one minus the overlap of responsibilities.
+        "hellinger", "wasserstein": squared distance (for the latter that of Bures and Wasserstein, in standard
+        deviations within components) between the normal distributions, whatever the rows.
     reference : Mixture, optional
         The single mixture that gives components their names, usually the EM fit. "em" needs one. "stephens" and "ecr"
         start from it, "pivot" takes it as the pivot; without one components are named by decreasing average weight.
@@ -179,7 +195,7 @@ def relabel(
 
     Notes
     -----
-    math.md, 6.1 to 6.8.
+    math.md, 6.1 to 6.8. Whatever the method and the cost, the grade is by shared rows.
 
     Examples
     --------
@@ -190,29 +206,29 @@ def relabel(
     array([[0., 9.],
            [0., 9.]])
     """
-    _check(mixture, method, reference, order_by)
+    _check(mixture, method, cost, reference, order_by)
     rows = _thin_rows(np.asarray(X, dtype=float), sample_weight)
     draws = mixture.flatten()
     if method == "em" and reference is not None:
         names = reference.responsibilities(rows.values)
         costs = overlap_costs(names, draws, rows)
-        found = assign(costs)
-        permutations = found.permutations
+        permutations = assign(costs).permutations if cost == "overlap" else by_distance(draws, reference, cost)
     else:
         permutations = _permutations(draws, rows, method, reference, order_by)
         names = averaged_shares(draws, rows, permutations)
         costs = overlap_costs(names, draws, rows)
-        found = assign(costs)
-    margins = _margins(costs, permutations, found).reshape(mixture.batch_shape)
     permutations = permutations.reshape(*mixture.batch_shape, mixture.n_components)
-    usual = np.arange(mixture.n_components) if reference is not None else _most_frequent(permutations)
-    quality = _grade(permutations, margins, usual, _collisions(costs, rows.weigh(names).sum(axis=0)))
+    quality = grade(costs, permutations, rows.weigh(names).sum(axis=0), has_reference=reference is not None)
     return Relabelling(mixture.permute(permutations), permutations, quality, method)
 
 
-def _check(mixture: Mixture, method: str, reference: Mixture | None, order_by: str | None) -> None:
+def _check(mixture: Mixture, method: str, cost: str, reference: Mixture | None, order_by: str | None) -> None:
     if method not in METHODS:
         raise ArgumentError(f"method={method!r} is not known; use {', '.join(map(repr, METHODS))}")
+    if cost not in COSTS:
+        raise ArgumentError(f"cost={cost!r} is not known; use {', '.join(map(repr, COSTS))}")
+    if cost != "overlap" and method != "em":
+        raise ArgumentError(f"cost={cost!r} is for method='em', not for {method!r}")
     if method == "em" and reference is None:
         raise ArgumentError(
             "method='em' needs reference=, the mixture that gives components their names; 'stephens' needs none"
@@ -228,8 +244,13 @@ def _check(mixture: Mixture, method: str, reference: Mixture | None, order_by: s
         raise ArgumentError(f"the draws and the reference do not fit together: {mixture!r} and {reference!r}")
 
 
+def spread_rows(n: int) -> NDArray[np.intp]:
+    """Return the positions of at most `MAX_ROWS` of n rows, evenly spaced."""
+    return np.unique(np.linspace(0, n - 1, min(n, MAX_ROWS)).astype(np.intp))
+
+
 def _thin_rows(X: Floats, sample_weight: ArrayLike | None) -> Rows:
-    keep = np.unique(np.linspace(0, len(X) - 1, min(len(X), MAX_ROWS)).astype(int))
+    keep = spread_rows(len(X))
     if sample_weight is None:
         return Rows(X[keep])
     weights = np.asarray(sample_weight, dtype=float)
@@ -260,8 +281,42 @@ def _permutations(
 # -------------------------------------------------------------------- grades
 
 
-def _margins(costs: Floats, permutations: Permutations, found: Assignment) -> Floats:
+def grade(costs: Floats, permutations: Permutations, totals: Floats, *, has_reference: bool) -> RelabellingQuality:
+    """Grade permutations by the rows that components share (math.md, 6.8).
+
+    Parameters
+    ----------
+    costs : ndarray, shape (S, K, K)
+        One minus the overlap of every name with every component, draw by draw.
+    permutations : ndarray of int, shape (chain, draw, K)
+        What was chosen.
+    totals : ndarray, shape (K,)
+        Rows that every name has.
+    has_reference : bool
+        Whether the names are a reference's, so that the permutation that changes nothing is known.
+
+    Returns
+    -------
+    RelabellingQuality
+        The grade.
+    """
+    margins = _margins(costs, permutations.reshape(-1, costs.shape[1])).reshape(permutations.shape[:-1])
+    ambiguous = margins < AMBIGUOUS_MARGIN
+    usual = np.arange(costs.shape[1]) if has_reference else _most_frequent(permutations)
+    changed = np.any(permutations != usual, axis=-1)
+    return RelabellingQuality(
+        margins=margins,
+        ambiguous_share=float(ambiguous.mean()),
+        changed_share=float(changed.mean()),
+        ambiguous_by_chain=ambiguous.mean(axis=1),
+        changed_by_chain=changed.mean(axis=1),
+        non_permutation_share=_collisions(costs, totals),
+    )
+
+
+def _margins(costs: Floats, permutations: Permutations) -> Floats:
     """Return how much more the best other permutation costs than the one that was chosen."""
+    found = assign(costs)
     chosen = np.take_along_axis(costs, permutations[:, :, None], axis=2)[..., 0].sum(axis=1)
     is_best = np.all(permutations == found.permutations, axis=1)
     return np.where(is_best, found.margins, found.costs - chosen)
@@ -279,16 +334,3 @@ def _collisions(costs: Floats, totals: Floats) -> float:
 def _most_frequent(permutations: Permutations) -> Permutations:
     distinct, counts = np.unique(permutations.reshape(-1, permutations.shape[-1]), axis=0, return_counts=True)
     return distinct[counts.argmax()]
-
-
-def _grade(permutations: Permutations, margins: Floats, usual: Permutations, collisions: float) -> RelabellingQuality:
-    ambiguous = margins < AMBIGUOUS_MARGIN
-    changed = np.any(permutations != usual, axis=-1)
-    return RelabellingQuality(
-        margins=margins,
-        ambiguous_share=float(ambiguous.mean()),
-        changed_share=float(changed.mean()),
-        ambiguous_by_chain=ambiguous.mean(axis=1),
-        changed_by_chain=changed.mean(axis=1),
-        non_permutation_share=collisions,
-    )

@@ -7,28 +7,32 @@ match to one draw (or to a reference), not from the numbering that draws come in
 average over that numbering is the same for every component and says nothing. Where components overlap there are
 several such agreements; some of the draws are tried as starts, on a few draws, and the best agreement is carried on.
 
-``pivot`` compares parameters, not rows, with those of one draw (Marin, Mengersen & Robert 2005). ``order`` sorts by the
-means of one column: the baseline that everybody knows, and that fails where the means do not tell components apart.
+``by_distance`` compares components as densities, not by their rows, with those of a reference; ``pivot`` compares
+parameters with those of one draw (Marin, Mengersen & Robert 2005). ``order`` sorts by the means of one column: the
+baseline that everybody knows, and that fails where the means do not tell components apart.
 
 Responsibilities of all draws are never held together: each round computes them anew, block by block.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bayesgmm.errors import ArgumentError
 from bayesgmm.mixture import BLOCK, Mixture
-from bayesgmm.posterior.matching import assign, overlap_cost
+from bayesgmm.posterior.matching import assign, hellinger_cost, overlap_cost, wasserstein_cost
 
 __all__ = [
     "N_STARTS",
+    "Draws",
     "Rows",
     "agree",
     "averaged_shares",
     "best_draw",
+    "by_distance",
     "order_by_column",
     "overlap_costs",
     "pivot",
@@ -46,6 +50,23 @@ N_STARTS, TRIAL_DRAWS = 8, 100
 _SMALLEST_SHARE = 1e-30
 # Counts of rows often tie; all responsibilities together must weigh less than one row.
 _TIE_BREAK = 1e-6
+
+
+class Draws(Protocol):
+    """What an agreement about rows needs of draws: mixtures have it, and so have labels."""
+
+    @property
+    def n_mixtures(self) -> int:
+        """Number of draws."""
+
+    @property
+    def n_components(self) -> int:
+        """Number of components, K."""
+
+    def __getitem__(self, index: Any) -> Self: ...
+
+    def responsibilities(self, X: Any) -> Floats:
+        """Return how much of every row belongs to every component."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +88,7 @@ class Rows:
         """Return numbers of each row, shape (n, K), times the weight of the row."""
         return shares if self.weights is None else shares * self.weights[:, None]
 
-    def shares(self, draws: Mixture) -> Iterator[tuple[slice, Floats]]:
+    def shares(self, draws: Draws) -> Iterator[tuple[slice, Floats]]:
         """Yield responsibilities of a batch with one leading dimension, block by block: (part, n, K)."""
         step = max(1, BLOCK // (len(self.values) * draws.n_components))
         for start in range(0, draws.n_mixtures, step):
@@ -75,12 +96,12 @@ class Rows:
             yield part, draws[part].responsibilities(self.values)
 
 
-def overlap_costs(reference: Floats, draws: Mixture, rows: Rows) -> Floats:
+def overlap_costs(reference: Floats, draws: Draws, rows: Rows) -> Floats:
     """Return one minus the overlap of responsibilities with those of a reference (math.md, 6.1), shape (S, K, K)."""
     return np.concatenate([overlap_cost(reference, shares, rows.weights) for _, shares in rows.shares(draws)])
 
 
-def averaged_shares(draws: Mixture, rows: Rows, permutations: Permutations) -> Floats:
+def averaged_shares(draws: Draws, rows: Rows, permutations: Permutations) -> Floats:
     """Return the average of the permuted responsibilities, shape (n, K)."""
     total = np.zeros((len(rows.values), draws.n_components))
     for part, shares in rows.shares(draws):
@@ -98,12 +119,12 @@ def best_draw(draws: Mixture, rows: Rows) -> Mixture:
 # -------------------------------------------------------------------- by agreement
 
 
-def agree(draws: Mixture, rows: Rows, starts: Sequence[Floats], method: str) -> Permutations:
+def agree(draws: Draws, rows: Rows, starts: Sequence[Floats], method: str) -> Permutations:
     """Alternate between a consensus and the permutations that fit it (math.md, 6.4 and 6.5).
 
     Parameters
     ----------
-    draws : Mixture
+    draws : Draws
         Draws, one leading dimension.
     rows : Rows
         The rows.
@@ -124,12 +145,12 @@ def agree(draws: Mixture, rows: Rows, starts: Sequence[Floats], method: str) -> 
     return _alternate(draws, rows, min(starts, key=lambda start: loss(start, rows)), method)[0]
 
 
-def spread(draws: Mixture, limit: int) -> Mixture:
+def spread[D: Draws](draws: D, limit: int) -> D:
     """Return at most `limit` of the draws, evenly spaced."""
     return draws[np.linspace(0, draws.n_mixtures - 1, min(limit, draws.n_mixtures)).astype(int)]
 
 
-def _alternate(draws: Mixture, rows: Rows, start: Floats, method: str) -> tuple[Permutations, Floats]:
+def _alternate(draws: Draws, rows: Rows, start: Floats, method: str) -> tuple[Permutations, Floats]:
     """Return the permutations and the consensus that fit each other, from one start."""
     cost, hold = (_divergence, _as_they_are) if method == "stephens" else (_disagreement, _allocations_and_shares)
     permutations = assign(overlap_costs(start, draws, rows)).permutations
@@ -189,6 +210,33 @@ def _permuted_sum(shares: Floats, permutations: Permutations) -> Floats:
 # -------------------------------------------------------------------- by parameters
 
 
+def by_distance(draws: Mixture, reference: Mixture, distance: str) -> Permutations:
+    """Match components to those of a mixture by how far apart their normal distributions are (math.md, 6.3 and 8.6).
+
+    Parameters
+    ----------
+    draws : Mixture
+        Draws, one leading dimension.
+    reference : Mixture
+        The mixture that gives the names.
+    distance : {"hellinger", "wasserstein"}
+        What is squared and summed over components.
+
+    Returns
+    -------
+    ndarray of int, shape (S, K)
+        The permutations with the smallest sum.
+    """
+    cost = hellinger_cost
+    if distance == "wasserstein":
+        # Lengths in different columns are added, so they must be on one scale; overlaps do not depend on units.
+        scale, cost = 1.0 / _within_sd(draws), wasserstein_cost
+        draws, reference = draws.affine(scale, 0.0), reference.affine(scale, 0.0)
+    step = max(1, BLOCK // (draws.n_components * draws.n_features) ** 2)
+    starts = range(0, draws.n_mixtures, step)
+    return np.concatenate([assign(cost(reference, draws[s : s + step])).permutations for s in starts])
+
+
 def pivot(draws: Mixture, reference: Mixture) -> Permutations:
     """Match parameters to those of one mixture (Marin, Mengersen & Robert 2005; math.md, 6.6).
 
@@ -205,8 +253,13 @@ def pivot(draws: Mixture, reference: Mixture) -> Permutations:
         The permutations with the largest scalar product of the parameter vectors.
     """
     # In standard deviations within components: only so are means, variances and weights on one scale.
-    sd = np.sqrt(_variances(draws).mean(axis=(0, 1)))
+    sd = _within_sd(draws)
     return assign(-_parameter_vectors(reference, sd)[0] @ np.swapaxes(_parameter_vectors(draws, sd), 1, 2)).permutations
+
+
+def _within_sd(draws: Mixture) -> Floats:
+    """Return the standard deviation of every column within components, averaged over draws and components."""
+    return np.sqrt(_variances(draws).mean(axis=(0, 1)))
 
 
 def _variances(mixture: Mixture) -> Floats:

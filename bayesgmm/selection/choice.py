@@ -30,6 +30,7 @@ def select(
     n_threads: int | None = None,
     bayes: bool = False,
     n_survivors: int = 3,
+    progress: bool = False,
     **options: Any,
 ) -> Selection:
     """Choose the number of components and the covariance structure.
@@ -60,6 +61,8 @@ def select(
         Whether to sample the posteriors of the best cells; the same as `Selection.with_posteriors`.
     n_survivors : int, default 3
         Number of these posteriors.
+    progress : bool, default False
+        Whether to show on the error stream what is done and the time left; only in a terminal or a notebook.
     **options
         For `fit_bayes`: ``draws``, ``tune``, ``chains``, ``priors``, ...
 
@@ -105,11 +108,11 @@ def select(
     prepared = prepare(data, sample_weight=sample_weight, missing=missing)
     chosen = _read_structures(structures, prepared.n_features)
     settings = GridSettings(recorded_seed(seed), int(n_starts), reg_covar, n_threads)
-    cells = fit_grid(prepared, numbers, chosen, criterion=criterion, settings=settings)
+    cells = fit_grid(prepared, numbers, chosen, criterion=criterion, settings=settings, progress=progress)
     if not any(cell.is_sound for cell in cells):
         raise FitError(f"no cell could be fitted; {describe_cell(*cells[0].key)}: {cells[0].why}")
     found = Selection(prepared, cells, criterion, settings)
-    return found.with_posteriors(n_survivors, **options) if bayes else found
+    return found.with_posteriors(n_survivors, progress=progress, **options) if bayes else found
 
 
 def _read_numbers(n_components: Any) -> list[int]:

@@ -112,6 +112,7 @@ def fit_grid(
     *,
     criterion: str,
     settings: GridSettings,
+    progress: bool = False,
 ) -> tuple[Cell, ...]:
     """Fit every structure with every number of components by EM (math.md, 12.1).
 
@@ -127,6 +128,8 @@ def fit_grid(
         The criterion that decides which cells are searched thoroughly.
     settings : GridSettings
         Seed, starts, threads.
+    progress : bool, default False
+        Whether to show how many cells are fitted.
 
     Returns
     -------
@@ -139,11 +142,11 @@ def fit_grid(
         # The cells say themselves what is wrong with them.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", DegenerateFitWarning)
-        cells = _searched(prepared, keys, few, settings)
+        cells = _searched(prepared, keys, few, settings, progress=progress)
         cells = _consistent(prepared, cells, settings)
         contenders = [(cell.structure, cell.n_components) for cell in _contending(cells.values(), criterion)]
         if settings.n_starts > few:
-            for key, cell in _searched(prepared, contenders, settings.n_starts, settings).items():
+            for key, cell in _searched(prepared, contenders, settings.n_starts, settings, progress=progress).items():
                 cells[key] = max(cells[key], cell, key=lambda one: one.height)
             cells = _consistent(prepared, cells, settings)
     return tuple(cells.values())
@@ -153,13 +156,19 @@ type _Cells = dict[tuple[str, int], Cell]
 
 
 def _searched(
-    prepared: PreparedData, keys: Iterable[tuple[CovarianceStructure, int]], n_starts: int, settings: GridSettings
+    prepared: PreparedData,
+    keys: Iterable[tuple[CovarianceStructure, int]],
+    n_starts: int,
+    settings: GridSettings,
+    *,
+    progress: bool,
 ) -> _Cells:
     def work(key: tuple[CovarianceStructure, int]) -> Cell:
         seed = _cell_seed(settings.seed, *key)
         return _fitted(prepared, *key, seed=seed, n_starts=n_starts, reg_covar=settings.reg_covar)
 
-    cells = in_parallel(work, list(keys), n_threads=settings.n_threads, progress=False)
+    what = "cells, few starts" if n_starts < settings.n_starts else "cells"
+    cells = in_parallel(work, list(keys), n_threads=settings.n_threads, progress=progress, what=what)
     return {cell.key: cell for cell in cells}
 
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bayesgmm.bayes.conjugate_model import CONJUGATE
 from bayesgmm.bayes.evidence import Evidence, log_evidence
 from bayesgmm.bayes.fit import fit_bayes
-from bayesgmm.bayes.gibbs import CONJUGATE
 from bayesgmm.bayes.random_components import ComponentNumber, number_of_components
-from bayesgmm.comparison.prediction import PARETO_K_LIMIT, leave_one_out
+from bayesgmm.comparison.prediction import PARETO_K_LIMIT, elpd_differences, leave_one_out
 from bayesgmm.errors import ArgumentError, FitError, LabelWarning, SamplingWarning
 from bayesgmm.fit import MixtureFit
 from bayesgmm.selection.grid import Cell
@@ -102,7 +102,12 @@ def _numbers(ranked: Sequence[Cell], seed: int, options: Mapping[str, Any]) -> d
         return {}
     return {
         method: number_of_components(
-            prepared, method=method, structure=cell.structure, priors=options.get("priors"), seed=seed
+            prepared,
+            method=method,
+            structure=cell.structure,
+            priors=options.get("priors"),
+            seed=seed,
+            progress=options.get("progress", False),
         )
         for method in ("mfm", "sparse")
     }
@@ -151,13 +156,13 @@ def prediction_table(posteriors: Posteriors) -> pd.DataFrame:
     diagnosed = {key: _diagnosis(fit) for key, fit in posteriors.fits.items()}
     scores = {key: leave_one_out(fit) for key, fit in posteriors.fits.items() if not diagnosed[key]["trouble"]}
     scores = {key: score for key, score in scores.items() if score is not None}
-    differences = _differences(scores)
+    differences = elpd_differences(scores)
     rows: list[dict[str, Any]] = [
         {
             "structure": code,
             "n_components": k,
             **_score(scores.get((code, k))),
-            **differences.get((code, k), {"elpd_diff": np.nan, "elpd_diff_se": np.nan}),
+            **dict(zip(("elpd_diff", "elpd_diff_se"), differences.get((code, k), (np.nan, np.nan)), strict=True)),
             **_height(posteriors.evidences.get((code, k))),
             **diagnosed[code, k],
         }
@@ -188,23 +193,6 @@ def _diagnosis(fit: MixtureFit) -> dict[str, Any]:
         "ess": float(az.ess(heights)),
         "divergences": int(fit.info.diagnostics.get("divergences", 0)),
         "trouble": "" if met else f"the chains have not met (R-hat {r_hat:.2f})",
-    }
-
-
-def _differences(scores: Mapping[tuple[str, int], Any]) -> dict[tuple[str, int], dict[str, float]]:
-    """Return each elpd less the best one, with the standard error of that difference, row by row in pairs."""
-    import arviz as az
-
-    if len(scores) < 2:
-        return {key: {"elpd_diff": 0.0, "elpd_diff_se": 0.0} for key in scores}
-    names = {f"{code} {k}": (code, k) for code, k in scores}
-    with warnings.catch_warnings():
-        # Unreliable rows are counted in the table.
-        warnings.filterwarnings("ignore", category=UserWarning, module="arviz_stats")
-        compared = az.compare({name: scores[key] for name, key in names.items()}, round_to="none")
-    return {
-        names[str(name)]: {"elpd_diff": float(row["elpd_diff"]), "elpd_diff_se": float(row["dse"])}
-        for name, row in compared.iterrows()
     }
 
 

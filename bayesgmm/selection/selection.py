@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Sequence
 from functools import cached_property
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -261,6 +262,50 @@ class Selection:
             if test.p_value > level:
                 break
         return pd.DataFrame.from_dict(tests, orient="index").rename_axis("n_components")
+
+    # ---------------------------------------------------------------- files
+
+    def save(self, path: str | Path) -> Path:
+        """Save the grid, and the posteriors where there are any, as one file, written whole or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            NetCDF (``.nc``) or Zarr (``.zarr``).
+
+        Returns
+        -------
+        Path
+            Where it was written; `Selection.load` reads it. To whatever reads saved fits it is the best one.
+        """
+        from bayesgmm.selection.saved import save_selection
+
+        return save_selection(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Selection":
+        """Load what `save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+
+        Returns
+        -------
+        Selection
+            The selection, in memory; its posteriors have no PyMC models.
+
+        Raises
+        ------
+        FileNotFoundError
+            When there is nothing of that name.
+        FileFormatError
+            When it is not a saved selection, is damaged, or was written by a newer version.
+        """
+        from bayesgmm.selection.saved import load_selection
+
+        return load_selection(path)
 
     # ---------------------------------------------------------------- words
 

@@ -187,3 +187,16 @@ def test_doubtful_labels_are_bad_news(check):
 def test_advice_is_given_once():
     twice = (Finding("a", "caution", "x", "do it"), Finding("b", "caution", "y", "do it"), Finding("c", "good", "z"))
     assert advise(twice) == ("do it",)
+
+
+def test_a_partition_of_weighted_rows_says_that_rows_count_once(check):
+    weighted = bg.prepare(bg.load_dataset("faithful"), sample_weight=np.tile([1.0, 2.0], 136))
+    estimate = bg.fit_em(weighted, 2, seed=0, n_starts=2)
+    found = bg.compare(estimate, posterior_around(estimate, prepared=weighted))
+    assert found.notes["partition"] == "rows count once, whatever their weight"
+    assert "partition" not in check.notes
+
+
+def test_the_joint_table_has_the_rank_of_the_density(check):
+    # Made by hand, these draws have no densities to be ranked among.
+    assert np.isnan(check.tables["joint"].loc["density_rank", "value"])

@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from scipy import integrate, linalg, stats
+from scipy import integrate, stats
 from sklearn import metrics
 
 from bayesgmm.comparison import compare, prediction
-from bayesgmm.comparison.components import bures_wasserstein_cost
 from bayesgmm.comparison.density import compare_densities
 from bayesgmm.comparison.joint import JointPosition, joint_position, unconstrained
 from bayesgmm.comparison.memberships import pass_over_rows
@@ -29,7 +28,7 @@ from bayesgmm.mixture import Mixture
 from bayesgmm.posterior.memberships import memberships
 from bayesgmm.posterior.parameters import parameter_draws
 from bayesgmm.structure import as_structure
-from tests.examples import random_covariances, random_mixture
+from tests.examples import random_covariances
 from tests.tolerances import ALGEBRA, EXACT, STANDARD_ERRORS, assert_close
 
 
@@ -51,16 +50,6 @@ def check(em, faithful_many_draws):
 
 
 class TestComponents:
-    def test_bures_wasserstein_by_matrix_square_roots(self):
-        first, second = random_mixture(3, 2, seed=0), random_mixture(3, 2, seed=1)
-        found = bures_wasserstein_cost(first, second)
-        for j, k in np.ndindex(3, 3):
-            a, b = first.covariances[j], second.covariances[k]
-            root = linalg.sqrtm(a)
-            cross = linalg.sqrtm(root @ b @ root)
-            offset = first.means[j] - second.means[k]
-            assert found[j, k] == pytest.approx(offset @ offset + np.trace(a + b - 2 * np.real(cross)), rel=ALGEBRA)
-
     def test_both_distances_find_the_match(self, em, faithful_many_draws):
         swapped = assemble(em.mixture.permute([1, 0]), em.prepared, em.info, em.scaling)
         found = compare(swapped, faithful_many_draws, distance="wasserstein").components
@@ -348,6 +337,29 @@ class TestPull:
         assert mean == pytest.approx(weights @ [rows.values.mean(), 60.0] / weights.sum(), rel=1e-5)
         assert found.table.loc["means[0, x]", "pull"] < 0
         assert np.isnan(found.rank)
+
+    def test_the_rank_is_of_densities_in_the_same_coordinates(self, faithful):
+        from bayesgmm.bayes import Priors, build_model
+        from bayesgmm.bayes.density import unconstrained_density
+        from bayesgmm.bayes.model import start_values
+
+        rows = prepare(pd.DataFrame({"x": faithful.values[:30, 1]}))
+        em = fit_em(rows, 1, seed=0)
+        model = build_model(rows, 1, em.structure, Priors())
+        means = em.mixture.means + np.array([0.1, -2.0, 30.0, 40.0])[:, None, None]
+        draws = Mixture(np.ones((1, 4, 1)), means[None], np.tile(em.mixture.covariances, (1, 4, 1, 1, 1)), ["x"])
+        standard = em.scaling.mixture_to_standard(draws)
+        densities = [unconstrained_density(model, start_values(model, em.structure, standard[0, s])) for s in range(4)]
+        kept = np.array([[density.evaluate(density.start)[0] for density in densities]])
+        ranks = []
+        for values in (kept, kept + 0.5):
+            stats = {"sample_stats": xr.Dataset({"lp": (("chain", "draw"), values)})}
+            found = prior_pull(em.mixture, assemble(draws, rows, em.info, em.scaling, groups=stats, model=model))
+            ranks.append(found.rank)
+        # The estimate lies higher than the two draws that are far off, if not than the one beside it.
+        assert ranks[0] == (kept < found.log_posterior["mle"]).mean()
+        assert ranks[0] >= 0.5
+        assert np.isnan(ranks[1])
 
     def test_without_a_model_it_is_withheld(self, check):
         assert "neither its model nor priors" in check.pull

@@ -1,15 +1,21 @@
 """Several fits side by side: the numbers of each, and refusals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from sklearn import metrics
 
-from bayesgmm.comparison import FitTable, compare
+from bayesgmm.comparison import FitTable, compare, prediction
 from bayesgmm.data.datasets import load_dataset
 from bayesgmm.em.fit import fit_em
 from bayesgmm.em.kmeans import fit_kmeans
 from bayesgmm.errors import ArgumentError, ComparisonError
+from bayesgmm.fit import MixtureFit
+from tests.conftest import build_fit
+from tests.tolerances import STANDARD_ERRORS
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +80,32 @@ def test_fits_of_other_rows_or_columns_are_refused(em2, em3, faithful_draws):
         compare(em2, em3, fit_em(table, 2, seed=0, sample_weight=np.arange(1.0, 273.0)))
     with pytest.raises(ArgumentError, match="fit 3 must be a MixtureFit, not str"):
         compare(em2, faithful_draws, "third")
+
+
+def test_posteriors_scored_on_a_sample_of_the_rows_differ_by_numbers(em2, faithful_draws, monkeypatch):
+    scaled = faithful_draws.mixture.covariances * 1.3
+    wider = build_fit(replace(faithful_draws.mixture, covariances=scaled), faithful_draws.prepared)
+    whole = compare(em2, faithful_draws, wider).table
+    monkeypatch.setattr(prediction, "MAX_ROWS", 200)
+    monkeypatch.setattr(prediction, "SAMPLED_ROWS", 100)
+    sampled = compare(em2, faithful_draws, wider).table
+    assert sampled["elpd_difference"].iloc[1] == 0.0
+    gap, error = sampled["elpd_difference"].iloc[2], sampled["difference_se"].iloc[2]
+    assert gap < 0
+    assert abs(gap - whole["elpd_difference"].iloc[2]) < STANDARD_ERRORS * error
+    # The sampling of the rows is a part of the error.
+    assert error > whole["difference_se"].iloc[2]
+
+
+def test_a_fit_that_holds_a_sample_of_its_rows_is_refused(em2, em3, faithful_draws):
+    part = em2.tree.copy()
+    part["all_rows"] = xr.Dataset(
+        {"n_rows": 544, "effective_rows": 544.0, "log_likelihood": -1.0, "log_certainty": 0.0}
+    )
+    held = MixtureFit(part)
+    assert not held.holds_all_rows
+    for ask in (
+        lambda: compare(held, faithful_draws), lambda: compare(em2, em3, held), held.standard_errors,
+    ):  # fmt: skip
+        with pytest.raises(ArgumentError, match=r"needs every row, and this fit.* has a sample of 272 of 544"):
+            ask()

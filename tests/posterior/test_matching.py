@@ -8,10 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy import integrate, stats
+from scipy import integrate, linalg, stats
 
 from bayesgmm.mixture import Mixture
-from bayesgmm.posterior.matching import assign, bhattacharyya_coefficients, hellinger_cost, overlap_cost
+from bayesgmm.posterior.matching import (
+    assign,
+    bhattacharyya_coefficients,
+    hellinger_cost,
+    overlap_cost,
+    wasserstein_cost,
+)
 from tests.examples import random_mixture
 from tests.tolerances import ALGEBRA, EXACT, assert_close
 
@@ -166,6 +172,32 @@ class TestHellinger:
             np.take_along_axis(orders, found.permutations, axis=1), np.tile(range(4), (24, 1))
         )
         assert found.margins.min() > 0
+
+
+class TestWasserstein:
+    @pytest.mark.parametrize("batch", [(), (4,), (2, 3)])
+    def test_is_that_of_matrix_square_roots(self, batch):
+        reference, others = random_mixture(3, 2, seed=1), random_mixture(3, 2, batch=batch, seed=2)
+        costs, flat = wasserstein_cost(reference, others), others.flatten()
+        assert costs.shape == (others.n_mixtures, 3, 3)
+        for s, j, k in np.ndindex(costs.shape):
+            a, b = reference.covariances[j], flat.covariances[s, k]
+            root = linalg.sqrtm(a)
+            cross = np.real(linalg.sqrtm(root @ b @ root))
+            offset = reference.means[j] - flat.means[s, k]
+            assert costs[s, j, k] == pytest.approx(offset @ offset + np.trace(a + b - 2 * cross), rel=ALGEBRA)
+
+    def test_in_one_dimension_means_and_standard_deviations_are_coordinates(self):
+        a, b = random_mixture(3, 1, seed=1), random_mixture(3, 1, seed=2)
+        sds = [np.sqrt(mixture.covariances[:, 0, 0]) for mixture in (a, b)]
+        expected = (a.means - b.means.T) ** 2 + (sds[0][:, None] - sds[1]) ** 2
+        assert_close(wasserstein_cost(a, b)[0], expected, ALGEBRA)
+
+    def test_is_nothing_between_equals_and_symmetric(self):
+        a, b = random_mixture(3, 4, seed=1), random_mixture(3, 4, seed=2)
+        own = np.diagonal(wasserstein_cost(a, a)[0])
+        assert np.all((own >= 0) & (own < ALGEBRA))
+        assert_close(wasserstein_cost(b, a), np.swapaxes(wasserstein_cost(a, b), 1, 2), ALGEBRA)
 
 
 def test_overlap_and_hellinger_agree_on_separate_components():

@@ -7,6 +7,7 @@ import pytest
 
 from bayesgmm.errors import ArgumentError
 from bayesgmm.mixture import Mixture
+from bayesgmm.posterior.matching import hellinger_cost, wasserstein_cost
 from bayesgmm.posterior.relabel import METHODS, relabel
 from bayesgmm.posterior.relabelling_methods import Rows, agree, best_draw, order_by_column, pivot
 from tests.conftest import jitter
@@ -223,6 +224,50 @@ class TestQuality:
         assert np.all(np.isposinf(relabel(jitter(one, 50), X, method="stephens").quality.by_chain["margin_50%"]))
 
 
+class TestDistances:
+    DISTANCES = ("hellinger", "wasserstein")
+
+    @pytest.mark.parametrize("cost", DISTANCES)
+    @pytest.mark.parametrize(("truth", "seed"), [(NESTED, 0), (REFERENCE, 1)])
+    def test_shuffled_draws_are_put_in_order(self, cost, truth, seed):
+        rows, _ = truth.sample(200, seed=seed)
+        draws = jitter(truth, 200, chains=2, draws=20)
+        found = relabel(shuffled(draws)[0], rows, cost=cost, reference=truth)
+        np.testing.assert_array_equal(found.mixture.covariances, draws.covariances)
+        assert found.quality.ambiguous_share == 0
+
+    @pytest.mark.parametrize("cost", DISTANCES)
+    def test_is_the_cheapest_of_all_permutations(self, cost):
+        mixed, _ = shuffled(jitter(OVERLAPPING, 80, chains=1, draws=25))
+        found = relabel(mixed, X, cost=cost, reference=OVERLAPPING)
+        flat, reference = mixed.flatten(), OVERLAPPING
+        if cost == "hellinger":
+            costs = hellinger_cost(reference, flat)
+        else:
+            scale = np.sqrt(1.0 / np.diagonal(flat.covariances, axis1=-2, axis2=-1).mean(axis=(0, 1)))
+            costs = wasserstein_cost(reference.affine(scale, 0.0), flat.affine(scale, 0.0))
+        totals = np.stack([costs[:, range(3), order].sum(axis=1) for order in ORDERS], axis=1)
+        np.testing.assert_array_equal(found.permutations[0], np.array(ORDERS)[totals.argmin(axis=1)])
+
+    @pytest.mark.parametrize("cost", DISTANCES)
+    def test_does_not_depend_on_the_units(self, cost):
+        # Apart in the first column, which has the small unit then, and hardly in the second.
+        apart, scale = Mixture([0.5, 0.5], [[0.0, 0.0], [3.0, 0.2]], [np.eye(2)] * 2), np.array([1e-3, 1e4])
+        draws = jitter(apart, 60)
+        found = relabel(draws, X, cost=cost, reference=apart)
+        scaled = relabel(draws.affine(scale, 5.0), X * scale + 5.0, cost=cost, reference=apart.affine(scale, 5.0))
+        np.testing.assert_array_equal(found.permutations, scaled.permutations)
+        assert found.quality.changed_share == 0
+
+    @pytest.mark.parametrize("cost", DISTANCES)
+    def test_blocks_equal_the_whole(self, cost, monkeypatch):
+        mixed, _ = shuffled(jitter(OVERLAPPING, 80))
+        whole = relabel(mixed, X, cost=cost, reference=OVERLAPPING)
+        monkeypatch.setattr("bayesgmm.posterior.relabelling_methods.BLOCK", 1)
+        found = relabel(mixed, X, cost=cost, reference=OVERLAPPING)
+        np.testing.assert_array_equal(found.permutations, whole.permutations)
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("options", "match"),
@@ -231,6 +276,8 @@ class TestRefusals:
             ({"method": "order", "reference": REFERENCE}, "method='order' takes names from the means"),
             ({"method": "order", "order_by": "height"}, "order_by='height' is not a column; use one of x0, x1"),
             ({"method": "ecr", "order_by": "x0"}, "order_by='x0' is for method='order', not for 'ecr'"),
+            ({"method": "ecr", "cost": "hellinger"}, "cost='hellinger' is for method='em', not for 'ecr'"),
+            ({"cost": "euclid"}, "cost='euclid' is not known; use 'overlap', 'hellinger', 'wasserstein'"),
             ({"method": "ecr", "reference": random_mixture(2, 2)}, "do not fit together"),
         ],
     )
