@@ -61,7 +61,9 @@ class TestCompare:
         ((data, components, options),) = quick_posterior
         assert (data.n_rows, components) == (272, 2)
         assert options.pop("em").log_likelihood == em.log_likelihood
-        assert options == {"structure": "full", "seed": 3, "draws": 7, "tune": 500, "chains": 4, "sampler": "nuts"}
+        assert options == {
+            "structure": "full", "seed": 3, "draws": 7, "tune": 500, "chains": 4, "sampler": "nuts", "progress": False
+        }  # fmt: skip
 
     def test_sampler(self, run, quick_posterior):
         status, _, _ = run("compare", "faithful", "-k", "2", "--sampler", "gibbs", "--quiet")
@@ -234,7 +236,7 @@ class TestSelect:
         monkeypatch.setattr("bayesgmm.selection.select", select)
         status, out, err = run("select", "faithful", "-k", given, "--structures", "tied, VEV", "--criterion", "icl")
         assert (status, out, err) == (1, "", "Error: enough.\n")
-        assert asked == [(numbers, {"structures": ["tied", "VEV"], "criterion": "icl", "seed": 0})]
+        assert asked == [(numbers, {"structures": ["tied", "VEV"], "criterion": "icl", "seed": 0, "progress": False})]
 
     def test_bayes(self, run, monkeypatch):
         asked = []
@@ -247,7 +249,7 @@ class TestSelect:
         arguments = ["-k", "2", "--structures", "full", "--bayes", "--survivors", "2", "--draws", "7"]
         status, _, _ = run("select", "galaxies", *arguments)
         assert status == 0
-        assert asked == [(2, {"draws": 7, "tune": 500, "chains": 4})]
+        assert asked == [(2, {"draws": 7, "tune": 500, "chains": 4, "progress": False})]
 
     @pytest.mark.parametrize(
         ("arguments", "status", "said"),
@@ -258,7 +260,7 @@ class TestSelect:
             (["-k", "4:2"], 2, "go upwards, as 1:9."),
             (["-k", "1:99999999999"], 2, "must lie between 1 and 1000"),
             (["--criterion", "waic"], 2, "'waic' is not one of"),
-            (["--structures", "round"], 1, "structure='round' is not known;"),
+            (["--structures", "full,round"], 2, "'round' is not known; use one of full, tied"),
             (["--report", "page.txt"], 1, "--report 'page.txt' does not end in .html."),
         ],
     )
@@ -283,7 +285,6 @@ class TestRefusals:
                 ["faithful", "--columns", "eruptions,length"],
                 "no column named 'length'; the table has eruptions, waiting.",
             ),
-            (["faithful", "--structure", "round"], "structure='round' is not known;"),
             (["faithful", "--out", "empty.csv"], "--out 'empty.csv' is a file; name a folder."),
             (["faithful", "--out", "empty.csv/x"], "--out 'empty.csv/x' cannot be written to: Not a directory."),
         ],
@@ -303,6 +304,7 @@ class TestRefusals:
         [
             (["fit", "faithful"], "Missing option '-k'"),
             (["fit", "faithful", "-k", "0"], "0 is not in the range"),
+            (["fit", "faithful", "-k", "2", "--structure", "all"], "'all' is not known; use one of full, tied"),
             (["frobnicate"], "No such command 'frobnicate'"),
         ],
     )
@@ -342,6 +344,81 @@ class TestRefusals:
         assert (status, err) == (1, "Error: cannot read or write 'out/fit.nc': No space left on device.\n")
 
 
+class TestDefects:
+    """What nobody foresaw is a sentence too; a traceback is for whoever mends the package."""
+
+    @pytest.fixture
+    def broken(self, monkeypatch):
+        def fail(*_arguments, **_options):
+            raise self.raised
+
+        monkeypatch.setattr("bayesgmm.em.fit.fit_em", fail)
+
+    def test_an_error_that_nobody_foresaw(self, run, broken):
+        self.raised = ZeroDivisionError("division by zero.\nand more")
+        status, out, err = run("fit", "faithful", "-k", "2")
+        assert (status, out) == (1, "")
+        assert err == (
+            "Error: something went wrong that should not (ZeroDivisionError: division by zero). "
+            "Please report it, with the command and its data. BAYESGMM_DEBUG=1 shows where it happened.\n"
+        )
+
+    def test_a_traceback_on_demand(self, monkeypatch, broken):
+        self.raised = ZeroDivisionError()
+        monkeypatch.setenv("BAYESGMM_DEBUG", "1")
+        with pytest.raises(ZeroDivisionError):
+            main(["fit", "faithful", "-k", "2"])
+
+    def test_too_little_memory(self, run, broken):
+        self.raised = MemoryError()
+        status, out, err = run("fit", "faithful", "-k", "2")
+        assert (status, out) == (1, "")
+        assert err.startswith("Error: there is not enough memory. Use fewer rows")
+
+    def test_a_reader_that_has_had_enough(self):
+        code = "import sys; from bayesgmm.cli import main; main(['datasets'])"
+        with subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+        ) as running:
+            running.stdout.close()
+            assert running.stderr.read() == b""
+
+
+class TestProgress:
+    """On a terminal a line says what is done; a sampler that shows the time left has the line to itself."""
+
+    @pytest.fixture
+    def on_a_terminal(self, monkeypatch):
+        """Called by the test itself: the error stream of a test is another one than that of its fixtures."""
+
+        def pretend(*, is_output_a_file=False):
+            monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+            monkeypatch.setattr(sys.stdout, "isatty", lambda: not is_output_a_file)
+            monkeypatch.setenv("TERM", "xterm")
+
+        return pretend
+
+    def test_the_sampler_shows_its_own(self, run, quick_posterior, on_a_terminal):
+        on_a_terminal()
+        status, _, err = run("compare", "faithful", "-k", "2")
+        assert status == 0
+        assert quick_posterior[0][2]["progress"] is True
+        assert "sampling the posterior:\n" in err
+
+    def test_nothing_but_results_goes_into_a_file(self, run, quick_posterior, on_a_terminal):
+        on_a_terminal(is_output_a_file=True)
+        status, out, _ = run("compare", "faithful", "-k", "2")
+        assert status == 0
+        assert quick_posterior[0][2]["progress"] is False
+        assert out.startswith("EM against the posterior")
+
+    def test_quiet(self, run, quick_posterior, on_a_terminal):
+        on_a_terminal()
+        status, _, err = run("compare", "faithful", "-k", "2", "--quiet")
+        assert (status, err) == (0, "")
+        assert quick_posterior[0][2]["progress"] is False
+
+
 class TestHelp:
     def test_datasets(self, run):
         status, out, _ = run("datasets")
@@ -351,11 +428,18 @@ class TestHelp:
     def test_version(self, run):
         assert run("--version")[:2] == (0, f"bayesgmm {bayesgmm.__version__}\n")
 
-    @pytest.mark.parametrize("arguments", [["--help"], ["compare", "-h"], ["fit", "--help"], ["select", "-h"]])
+    @pytest.mark.parametrize(
+        "arguments", [["--help"], ["compare", "-h"], ["fit", "--help"], ["select", "-h"], ["datasets", "-h"]]
+    )
     def test_help_has_examples(self, run, arguments):
         status, out, _ = run(*arguments)
         assert status == 0
         assert "Examples:\n" in out
+        assert max(map(len, out.splitlines())) <= 100
+
+    def test_help_says_what_the_status_means(self, run):
+        out = run("--help")[1]
+        assert [line.split()[0] for line in out.partition("Exit status:\n")[2].splitlines()] == ["0", "1", "2", "130"]
 
     def test_as_a_module_without_heavy_libraries(self):
         code = (

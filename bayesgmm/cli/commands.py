@@ -12,7 +12,15 @@ import click
 from bayesgmm.cli.options import SAMPLERS, selection_options, shared_options
 from bayesgmm.cli.results import check_page, make_folder, name_files, write_report
 from bayesgmm.cli.tables import prepare_file, read_for_em
-from bayesgmm.cli.talking import Interrupted, complain, interruptible, progress, sentence, shorten_warnings
+from bayesgmm.cli.talking import (
+    Interrupted,
+    complain,
+    describe_defect,
+    interruptible,
+    progress,
+    sentence,
+    shorten_warnings,
+)
 from bayesgmm.errors import BayesGMMError
 
 if TYPE_CHECKING:
@@ -22,12 +30,27 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "main"]
 
+# Set in the environment, it lets a traceback through, for whoever mends the package.
+_DEBUG = "BAYESGMM_DEBUG"
+
 _EXAMPLES = """\b
 Examples:
   bayesgmm compare faithful -k 2 --out results
   bayesgmm fit measurements.csv -k 3 --method em
   bayesgmm select measurements.csv -k 1:9
   bayesgmm datasets
+
+\b
+Exit status:
+  0    all went well
+  1    the data, a file or the fit: one sentence says what is wrong
+  2    the command makes no sense: an option that is missing or not known
+  130  interrupted by Ctrl-C
+"""
+_DATASETS_EXAMPLES = """\b
+Examples:
+  bayesgmm datasets
+  bayesgmm fit iris -k 3
 """
 _COMPARE_EXAMPLES = """\b
 Examples:
@@ -55,7 +78,7 @@ def cli() -> None:
     """Fit a Gaussian mixture by EM and as a posterior, and see how far the estimate can be trusted."""
 
 
-@cli.command(epilog=_COMPARE_EXAMPLES)
+@cli.command(epilog=_COMPARE_EXAMPLES, short_help="Fit by EM and as a posterior, and compare the two.")
 @shared_options
 @click.option("--sampler", type=click.Choice(SAMPLERS), default="nuts", show_default=True, help="How to sample.")
 @click.pass_context
@@ -73,8 +96,8 @@ def compare(
         make_folder(out)
         step("fitting by EM")
         em = _fit_em(data, components, options)
-        step("sampling the posterior")
-        post = _fit_bayes(data, components, options, em, options["sampler"])
+        shows = step("sampling the posterior", hands_over=True)
+        post = _fit_bayes(data, components, options, em, options["sampler"], progress=shows)
         step("comparing")
         from bayesgmm.comparison import compare as compare_fits
 
@@ -82,9 +105,9 @@ def compare(
         text = str(check)
         written = []
         if out is not None:
-            step("writing")
+            shows = step("writing", hands_over=True)
             written = [
-                write_report(check, out / "report.html", file, context),
+                write_report(check, out / "report.html", file, context, progress=shows),
                 post.save(out / "fit.nc"),
                 em.save(out / "em.nc"),
             ]
@@ -92,7 +115,7 @@ def compare(
     name_files(written)
 
 
-@cli.command(epilog=_FIT_EXAMPLES)
+@cli.command(epilog=_FIT_EXAMPLES, short_help="Fit by EM, or draw from the posterior.")
 @shared_options
 @click.option("--method", "--sampler", "method", type=click.Choice(["em", *SAMPLERS]), default="em",
               show_default=True, help="How to fit: by EM, or which sampler.")  # fmt: skip
@@ -117,6 +140,8 @@ def fit(
     """
     if labels is not None and method != "em":
         raise click.UsageError(f"--labels goes with --method em; {method} does not know the components of rows.")
+    if options["checkpoint"] is not None and method == "em":
+        raise click.UsageError("--checkpoint goes with --method nuts or gibbs; em is repeated, not gone on with.")
     with progress(quiet=quiet) as step:
         step("reading")
         wanted = (file, options["columns"], options["missing"])
@@ -127,18 +152,19 @@ def fit(
         step("fitting by EM")
         found = _fit_em(data, components, options, **told)
         if method != "em":
-            step("sampling the posterior")
-            found = _fit_bayes(data, components, options, found, method)
+            shows = step("sampling the posterior", hands_over=True)
+            found = _fit_bayes(data, components, options, found, method, progress=shows)
         text = str(found.summary())
         written = []
         if out is not None:
-            step("writing")
-            written = [write_report(found, out / "report.html", file, context), found.save(out / "fit.nc")]
+            shows = step("writing", hands_over=True)
+            page = write_report(found, out / "report.html", file, context, progress=shows)
+            written = [page, found.save(out / "fit.nc")]
     click.echo(text)
     name_files(written)
 
 
-@cli.command(epilog=_SELECT_EXAMPLES)
+@cli.command(epilog=_SELECT_EXAMPLES, short_help="Choose the number of components and the structure.")
 @selection_options
 @click.pass_context
 def select(
@@ -153,22 +179,23 @@ def select(
         step("reading")
         data = prepare_file(file, options["columns"], options["missing"], quiet=quiet)
         check_page(report)
-        step("fitting the grid by EM")
-        found = _select(data, components, options)
+        shows = step("fitting the grid by EM", hands_over=True)
+        found = _select(data, components, options, progress=shows)
         if options["bayes"]:
-            step("sampling posteriors")
+            shows = step("sampling posteriors", hands_over=True)
             wanted = {name: options[name] for name in ("draws", "tune", "chains")}
-            found = found.with_posteriors(options["survivors"], **wanted)
+            found = found.with_posteriors(options["survivors"], progress=shows, **wanted)
+            step("judging them")
         text = str(found)
         written = []
         if report is not None:
-            step("writing")
-            written = [write_report(found, report, file, context)]
+            shows = step("writing", hands_over=True)
+            written = [write_report(found, report, file, context, progress=shows)]
     click.echo(text)
     name_files(written)
 
 
-@cli.command()
+@cli.command(epilog=_DATASETS_EXAMPLES)
 def datasets() -> None:
     """List the data sets that come with bayesgmm."""
     from bayesgmm.data import DATASETS
@@ -201,33 +228,51 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read the output has had enough, as `head` does; what is left goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (BayesGMMError, OSError) as error:
         complain(f"Error: {sentence(error)}")
         sys.exit(1)
     except (Interrupted, KeyboardInterrupt, click.Abort):
-        complain("Interrupted; what was not finished has not been written.")
+        is_kept = any(argument.startswith("--checkpoint") for argument in given)
+        kept = "with the draws so far in the checkpoint the same command goes on."
+        complain(f"Interrupted; {kept if is_kept else 'what was not finished has not been written.'}")
         sys.exit(130)
+    except MemoryError:
+        complain("Error: there is not enough memory. Use fewer rows, columns or draws, or a Parquet file with EM.")
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get(_DEBUG):
+            raise
+        complain(f"Error: {describe_defect(error)} {_DEBUG}=1 shows where it happened.")
+        sys.exit(1)
     sys.exit(0)
 
 
 def _fit_em(data: Any, components: int, options: dict[str, Any], **told: Any) -> "MixtureFit":
     from bayesgmm.em.fit import fit_em
 
-    return fit_em(data, components, structure=options["structure"], seed=options["seed"], **told)
+    (structure,) = options["structure"]
+    return fit_em(data, components, structure=structure, seed=options["seed"], **told)
 
 
 def _fit_bayes(
-    data: "PreparedData", components: int, options: dict[str, Any], em: "MixtureFit", sampler: str
+    data: "PreparedData", components: int, options: dict[str, Any], em: "MixtureFit", sampler: str, *, progress: bool
 ) -> "MixtureFit":
     from bayesgmm.bayes import fit_bayes
 
-    wanted = {name: options[name] for name in ("structure", "seed", "draws", "tune", "chains")}
-    return fit_bayes(data, components, em=em, sampler=sampler, **wanted)
+    wanted = {name: options[name] for name in ("seed", "draws", "tune", "chains")}
+    if options["checkpoint"] is not None:
+        wanted["checkpoint"] = options["checkpoint"]
+    (structure,) = options["structure"]
+    return fit_bayes(data, components, structure=structure, em=em, sampler=sampler, progress=progress, **wanted)
 
 
-def _select(data: "PreparedData", components: list[int], options: dict[str, Any]) -> "Selection":
+def _select(data: "PreparedData", components: list[int], options: dict[str, Any], *, progress: bool) -> "Selection":
     from bayesgmm.selection import select as select_fits
 
-    named = [part.strip() for part in options["structures"].split(",")]
-    structures = "all" if named == ["all"] else named
-    return select_fits(data, components, structures=structures, criterion=options["criterion"], seed=options["seed"])
+    structures = "all" if options["structures"] == ["all"] else options["structures"]
+    wanted = {name: options[name] for name in ("criterion", "seed")}
+    return select_fits(data, components, structures=structures, progress=progress, **wanted)

@@ -6,10 +6,13 @@ from typing import Any
 
 import click
 
-__all__ = ["SAMPLERS", "Numbers", "selection_options", "shared_options"]
+from bayesgmm.errors import ArgumentError
+from bayesgmm.structure import as_structure
+
+__all__ = ["SAMPLERS", "Numbers", "Structures", "selection_options", "shared_options"]
 
 #: Names of the samplers, as `bayesgmm.bayes.samplers` has them; asking there would load PyMC for a line of help.
-SAMPLERS = ("nuts", "gibbs", "laplace", "smc", "advi")
+SAMPLERS = ("nuts", "gibbs", "laplace", "smc", "advi", "pathfinder")
 
 # A slip such as 1:99999 is named, not begun.
 _MOST_COMPONENTS = 1000
@@ -34,17 +37,47 @@ class Numbers(click.ParamType[list[int]]):
         return sorted(found)
 
 
+class Structures(click.ParamType[list[str]]):
+    """Names of covariance structures with commas between them, or all; names only, since D may change what they mean.
+
+    Parameters
+    ----------
+    single : bool, default False
+        Whether there must be one name.
+    """
+
+    name = "structures"
+
+    def __init__(self, *, single: bool = False) -> None:
+        self.single = single
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        """Return the names, each of them known."""
+        names = [str(value)] if self.single else [part.strip() for part in str(value).split(",")]
+        if names == ["all"] and not self.single:
+            return names
+        for name in names:
+            try:
+                as_structure(name)
+            except ArgumentError as error:
+                self.fail(f"{str(error).removeprefix('structure=')}.", param, ctx)
+        return names
+
+
 def shared_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the argument and the options that `compare` and `fit` have in common."""
     decorators = [
         click.argument("file"),
         click.option("-k", "--components", type=click.IntRange(min=1), required=True, help="Number of components."),
-        click.option("--structure", default="full", show_default=True, help="full, tied, diag, spherical, or a code."),
+        click.option("--structure", type=Structures(single=True), default="full", show_default=True, metavar="NAME",
+                     help="full, tied, diag, spherical, or a code such as VEV."),
         *_data_options(),
         *_sampling_options(),
+        click.option("--checkpoint", type=click.Path(path_type=Path), metavar="STORE",
+                     help="Zarr store (.zarr) in which nuts and gibbs leave their draws; the same command goes on."),
         click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder to write results to."),
         click.option("-q", "--quiet", is_flag=True, help="Show no progress and no warnings."),
-    ]
+    ]  # fmt: skip
     return _decorated(command, decorators)
 
 
@@ -54,8 +87,8 @@ def selection_options(command: Callable[..., None]) -> Callable[..., None]:
         click.argument("file"),
         click.option("-k", "--components", type=Numbers(), default="1:9", show_default=True, metavar="NUMBERS",
                      help="Numbers of components: 1:9, or 2,3,5."),
-        click.option("--structures", default="full,diag", show_default=True, metavar="A,B",
-                     help="Covariance structures, or all."),
+        click.option("--structures", type=Structures(), default="full,diag", show_default=True, metavar="A,B",
+                     help="Covariance structures by name or code, or all."),
         click.option("--criterion", type=click.Choice(["bic", "icl", "aic"]), default="bic", show_default=True,
                      help="What ranks the fits; smaller is better."),
         *_data_options(),

@@ -37,13 +37,13 @@ def check_page(page: Path | None) -> None:
     make_folder(page.parent, "--report")
 
 
-def write_report(subject: Any, page: Path, file: str, context: click.Context) -> Path:
+def write_report(subject: Any, page: Path, file: str, context: click.Context, *, progress: bool) -> Path:
     """Write a page that says where the data came from and which command makes it again."""
     from bayesgmm.data import DATASETS
     from bayesgmm.reporting import report
 
     source = f"{file}: {DATASETS[file]}" if file in DATASETS else file
-    return report(subject, page, source=source, command=shlex.join(["bayesgmm", *context.obj]))
+    return report(subject, page, source=source, command=shlex.join(["bayesgmm", *context.obj]), progress=progress)
 
 
 def name_files(written: Sequence[Path]) -> None:

@@ -4,36 +4,87 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bayesgmm.errors import BayesGMMError, BayesGMMWarning
 
-__all__ = ["Interrupted", "complain", "interruptible", "progress", "sentence", "shorten_warnings"]
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+__all__ = [
+    "Interrupted",
+    "Steps",
+    "complain",
+    "describe_defect",
+    "interruptible",
+    "progress",
+    "sentence",
+    "shorten_warnings",
+]
 
 
 class Interrupted(BaseException):
     """Ctrl-C; not a KeyboardInterrupt, which a sampler would take as a wish for fewer draws."""
 
 
+class Steps:
+    """Says what is being done, and for how long.
+
+    Parameters
+    ----------
+    shown : rich.progress.Progress or None
+        Where it is said; None says nothing.
+    """
+
+    def __init__(self, shown: "Progress | None") -> None:
+        self._shown = shown
+        self._task = None if shown is None else shown.add_task("starting", total=None)
+
+    def __call__(self, text: str, *, hands_over: bool = False) -> bool:
+        """Say what is done next.
+
+        Parameters
+        ----------
+        text : str
+            What it is.
+        hands_over : bool, default False
+            Whether it can show its own progress, with the time left.
+
+        Returns
+        -------
+        bool
+            Whether it should: only one thing can be shown at a time.
+        """
+        if self._shown is None or self._task is None:
+            return False
+        # A sampler may show its progress on the output, which must not go into a file of results.
+        if hands_over and sys.stdout.isatty():
+            self._shown.stop()
+            complain(f"{text}:")
+            return True
+        self._shown.reset(self._task, description=text)
+        self._shown.start()
+        return False
+
+
 @contextmanager
-def progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Show what is being done on the error stream, where that is a terminal; give the function that says it."""
+def progress(*, quiet: bool) -> Iterator[Steps]:
+    """Show what is being done on the error stream, where that is a terminal; give what says it."""
     if quiet:
         _silence_warnings()
     if quiet or not sys.stderr.isatty():
-        yield lambda _text: None
+        yield Steps(None)
         return
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("starting", total=None)
-        yield lambda text: shown.update(task, description=text)
+        yield Steps(shown)
 
 
 def shorten_warnings() -> None:
@@ -59,7 +110,15 @@ def sentence(error: Exception) -> str:
         return f"cannot read or write{where}: {error.strerror}."
     # The remedies in messages are Python's; here they are options.
     text = re.sub(r"\b(missing|sampler)='(\w+)'", r"--\1 \2", str(error)).replace("columns=", "--columns")
+    text = text.replace("checkpoint=", "--checkpoint ")
     return text if text.endswith(".") else f"{text}."
+
+
+def describe_defect(error: Exception) -> str:
+    """Say that an error was not foreseen: a defect of the package, not of what it was asked."""
+    first = next(iter(str(error).splitlines()), "").rstrip(".")
+    what = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    return f"something went wrong that should not ({what}). Please report it, with the command and its data."
 
 
 @contextmanager

@@ -18,14 +18,18 @@ from scipy import stats
 from bayesgmm.errors import ArgumentError
 from bayesgmm.mixture import Mixture
 from bayesgmm.plots.style import (
-    EM_COLOR,
     GUIDE_COLOR,
+    N_COLORS,
+    add_legend,
     blend,
     component_color,
     component_handle,
+    component_line,
     component_marker,
+    ink,
     literal,
     new_axes,
+    paper,
     tidy,
     with_note,
 )
@@ -95,7 +99,7 @@ def plot_components(
         draw_rows(ax, subject, names)
         draw_ellipses(ax, subject, names)
         ax.set(xlabel=with_note(literal(names[0]), subject.label_note), ylabel=literal(names[1]))
-    ax.legend(handles=legend_handles(subject, len(names)), frameon=False, fontsize="small")
+    add_legend(ax, legend_handles(subject, len(names), ink(ax)))
     return tidy(ax)
 
 
@@ -145,16 +149,29 @@ def draw_outlines(ax: "Axes", draws: Mixture | None, point: Mixture | None) -> N
     if draws is not None:
         for k in range(draws.n_components):
             outlines = list(ellipses(draws.means[:, k], draws.covariances[:, k]))
-            ax.add_collection(LineCollection(outlines, colors=component_color(k), linewidths=0.7, alpha=0.25, zorder=2))
+            style = {"colors": component_color(k), "linestyles": [component_line(k)]}
+            ax.add_collection(LineCollection(outlines, linewidths=0.7, alpha=0.25, zorder=2, **style))
     if point is not None:
         _draw_estimate(ax, point)
+    shown = draws if point is None else point
+    if shown is not None and shown.n_components > N_COLORS:
+        _number_components(ax, shown)
     ax.autoscale_view()
 
 
 def _draw_estimate(ax: "Axes", point: Mixture) -> None:
     for k, outline in enumerate(ellipses(point.means, point.covariances)):
-        ax.plot(*outline.T, color=EM_COLOR, lw=1.5, zorder=3)
-        ax.plot(*point.means[k], marker="+", color=EM_COLOR, ms=9, mew=1.8, zorder=4)
+        ax.plot(*outline.T, color=ink(ax), lw=1.5, zorder=3)
+        ax.plot(*point.means[k], marker="+", color=ink(ax), ms=9, mew=1.8, zorder=4)
+
+
+def _number_components(ax: "Axes", mixture: Mixture) -> None:
+    """Write the number of each component beside its centre: of so many, colours alone do not tell which is which."""
+    for k, centre in enumerate(mixture.means.reshape(-1, mixture.n_components, 2).mean(axis=0)):
+        ax.annotate(
+            str(k), centre, xytext=(4, 4), textcoords="offset points", fontsize="small", fontweight="bold",
+            color=ink(ax), zorder=5, bbox={"boxstyle": "round,pad=0.1", "fc": paper(ax), "ec": "none", "alpha": 0.6},
+        )  # fmt: skip
 
 
 def draw_component_curves(ax: "Axes", subject: Subject, name: str, prob: float) -> None:
@@ -168,9 +185,9 @@ def draw_component_curves(ax: "Axes", subject: Subject, name: str, prob: float) 
             curves = np.exp(draws.log_joint(grid[:, None])[..., k])
             lower, upper = np.quantile(curves, [(1 - prob) / 2, (1 + prob) / 2], axis=0)
             ax.fill_between(grid, lower, upper, color=component_color(k), alpha=0.35, lw=0)
-            ax.plot(grid, curves.mean(axis=0), color=component_color(k), lw=1.4)
+            ax.plot(grid, curves.mean(axis=0), color=component_color(k), ls=component_line(k), lw=1.4)
         if point is not None:
-            ax.plot(grid, np.exp(point.log_joint(grid[:, None])[..., k]), color=EM_COLOR, lw=1.1)
+            ax.plot(grid, np.exp(point.log_joint(grid[:, None])[..., k]), color=ink(ax), ls=component_line(k), lw=1.1)
     _draw_rug(ax, data[subject.shown_rows], blend(subject.shown_shares))
     ax.set(xlim=(grid[0], grid[-1]), ylim=(0, None))
 
@@ -183,15 +200,17 @@ def _draw_rug(ax: "Axes", data: Floats, colors: Floats) -> None:
     )
 
 
-def legend_handles(subject: Subject, n_columns: int) -> list[Any]:
+def legend_handles(subject: Subject, n_columns: int, em_color: str) -> list[Any]:
     """Return what stands in a legend of components in one or two dimensions."""
     weights = subject.main.mixture.weights.reshape(-1, subject.n_components).mean(axis=0)
-    handles: list[Any] = [component_handle(k, f"component {k} ({weight:.0%})") for k, weight in enumerate(weights)]
+    handles: list[Any] = [
+        component_handle(k, f"component {k} ({weight:.0%})", as_line=n_columns == 1) for k, weight in enumerate(weights)
+    ]
     what = f"{SHARE:.0%} ellipses" if n_columns == 2 else "densities"
     if subject.has_draws:
         band = Line2D([], [], color=GUIDE_COLOR, lw=0.7) if n_columns == 2 else Patch(color=GUIDE_COLOR, alpha=0.35)
         band.set_label(f"posterior draws: {what}" if n_columns == 2 else "posterior: bands")
         handles.append(band)
     if subject.estimate is not None:
-        handles.append(Line2D([], [], color=EM_COLOR, lw=1.5, label=f"EM: {what}"))
+        handles.append(Line2D([], [], color=em_color, lw=1.5, label=f"EM: {what}"))
     return handles

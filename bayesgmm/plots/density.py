@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bayesgmm.errors import ArgumentError
 from bayesgmm.mixture import Mixture
-from bayesgmm.plots.style import EM_COLOR, GUIDE_COLOR, POSTERIOR_COLOR, literal, new_axes, tidy
+from bayesgmm.plots.style import GUIDE_COLOR, POSTERIOR_COLOR, add_legend, ink, literal, new_axes, tidy
 from bayesgmm.plots.subject import Subject, read_subject
 
 if TYPE_CHECKING:
@@ -90,11 +90,11 @@ def _draw_curve(ax: "Axes", subject: Subject, names: Sequence[str], prob: float)
         ax.fill_between(grid, lower, upper, color=POSTERIOR_COLOR, alpha=0.3, lw=0, label=f"{prob:.0%} band")
         ax.plot(grid, densities.mean(axis=0), color=POSTERIOR_COLOR, lw=1.8, label="posterior mean")
     if point is not None:
-        ax.plot(grid, np.exp(point.log_density(grid[:, None])), color=EM_COLOR, lw=1.3, label="EM")
+        ax.plot(grid, np.exp(point.log_density(grid[:, None])), color=ink(ax), lw=1.3, label="EM")
     ticks = data[subject.shown_rows]
-    ax.plot(ticks, np.zeros_like(ticks), "|", color=EM_COLOR, alpha=0.35, ms=9, clip_on=False, zorder=1)
+    ax.plot(ticks, np.zeros_like(ticks), "|", color=ink(ax), alpha=0.35, ms=9, clip_on=False, zorder=1)
     ax.set(xlabel=literal(names[0]), ylabel="density", ylim=(0, None), xlim=(grid[0], grid[-1]))
-    ax.legend(frameon=False, fontsize="small")
+    add_legend(ax)
     return tidy(ax)
 
 
@@ -116,9 +116,9 @@ def _draw_regions(ax: "Axes", subject: Subject, names: Sequence[str], prob: floa
     data = subject.columns(names)
     x, y = _axis(data[:, 0], GRID_2D), _axis(data[:, 1], GRID_2D)
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    ax.plot(*data[subject.shown_rows].T, ".", color=EM_COLOR, ms=4, alpha=0.45, mew=0, zorder=5)
+    ax.plot(*data[subject.shown_rows].T, ".", color=ink(ax), ms=4, alpha=0.45, mew=0, zorder=5)
     draws, point = subject.draws(names, DRAWS_2D), subject.point(names)
-    handles: list[Any] = [Line2D([], [], ls="", marker=".", color=EM_COLOR, alpha=0.45, label="data")]
+    handles: list[Any] = [Line2D([], [], ls="", marker=".", color=ink(ax), alpha=0.45, label="data")]
     if draws is not None:
         _draw_bands(ax, x, y, _densities(draws, points), prob)
         handles += [
@@ -128,10 +128,10 @@ def _draw_regions(ax: "Axes", subject: Subject, names: Sequence[str], prob: floa
     if point is not None:
         densities = _densities(point, points)
         levels = highest_density_thresholds(densities, REGIONS)[0]
-        ax.contour(x, y, densities.reshape(len(y), len(x)), np.sort(levels), colors=EM_COLOR, linewidths=1.1, zorder=4)
-        handles.append(Line2D([], [], color=EM_COLOR, lw=1.1, label=f"EM: {_say(REGIONS)} regions"))
+        ax.contour(x, y, densities.reshape(len(y), len(x)), np.sort(levels), colors=ink(ax), linewidths=1.1, zorder=4)
+        handles.append(Line2D([], [], color=ink(ax), lw=1.1, label=f"EM: {_say(REGIONS)} regions"))
     ax.set(xlabel=literal(names[0]), ylabel=literal(names[1]))
-    ax.legend(handles=handles, frameon=False, fontsize="small")
+    add_legend(ax, handles)
     return tidy(ax)
 
 

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 
 from bayesgmm.errors import ArgumentError
 from bayesgmm.plots.components import draw_component_curves, draw_ellipses, draw_rows
-from bayesgmm.plots.style import EM_COLOR, component_handle, literal, new_grid, tidy
+from bayesgmm.plots.style import component_handle, ink, literal, new_grid, tidy
 from bayesgmm.plots.subject import Subject, read_subject
 
 __all__ = ["plot_pairs"]
@@ -17,13 +17,21 @@ __all__ = ["plot_pairs"]
 MAX_COLUMNS = 8
 
 
-def plot_pairs(fit: Any, *, features: Sequence[str] | None = None, prob: float | None = None) -> Figure:
+def plot_pairs(
+    fit: Any,
+    *,
+    figure: Figure | None = None,
+    features: Sequence[str] | None = None,
+    prob: float | None = None,
+) -> Figure:
     """Draw every pair of columns with the components over the data; see `plot_projection` for many columns.
 
     Parameters
     ----------
     fit : MixtureFit or Comparison
         What to draw. Of a comparison both fits are drawn.
+    figure : matplotlib Figure, optional
+        Where to draw, an empty figure or subfigure. Default a new figure.
     features : sequence of str, optional
         Two to eight columns. Default all of them.
     prob : float, optional
@@ -46,7 +54,7 @@ def plot_pairs(fit: Any, *, features: Sequence[str] | None = None, prob: float |
         raise ArgumentError(f"pairs are drawn of 2 to {MAX_COLUMNS} columns, not {d}; name them with features=")
     held = subject.interval_prob(prob)
     side = 2.2 if d > 3 else 2.8
-    figure, axes = new_grid(d, d, (side * d, side * d), sharex="col")
+    figure, axes = new_grid(figure, (d, d), (side * d, side * d), sharex="col")
     for i, j in ((i, j) for i in range(d) for j in range(d)):
         ax = axes[i, j]
         if j > i:
@@ -66,14 +74,16 @@ def plot_pairs(fit: Any, *, features: Sequence[str] | None = None, prob: float |
         tidy(ax)
     if subject.label_note:
         figure.supxlabel(subject.label_note, fontsize="medium")
-    figure.legend(handles=_legend(subject), frameon=False, loc="upper right", bbox_to_anchor=(0.98, 0.96))
+    figure.legend(
+        handles=_legend(subject, ink(axes[0, 0])), frameon=False, loc="upper right", bbox_to_anchor=(0.98, 0.96)
+    )
     return figure
 
 
-def _legend(subject: Subject) -> list[Any]:
+def _legend(subject: Subject, em_color: str) -> list[Any]:
     handles = [component_handle(k, f"component {k}") for k in range(subject.n_components)]
     if subject.has_draws:
-        handles.append(Line2D([], [], color=EM_COLOR, lw=0.5, alpha=0.5, label="posterior draws"))
+        handles.append(Line2D([], [], color=em_color, lw=0.5, alpha=0.5, label="posterior draws"))
     if subject.estimate is not None:
-        handles.append(Line2D([], [], color=EM_COLOR, lw=1.5, label="EM"))
+        handles.append(Line2D([], [], color=em_color, lw=1.5, label="EM"))
     return handles

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from bayesgmm.errors import ArgumentError
-from bayesgmm.plots.style import EM_COLOR, GUIDE_COLOR, component_color, literal, new_grid, tidy, with_note
+from bayesgmm.plots.style import GUIDE_COLOR, component_color, ink, literal, new_grid, paper, tidy, with_note
 from bayesgmm.plots.subject import Subject, read_subject
 from bayesgmm.posterior.parameters import Parameter, list_parameters, parameter_draws
 
@@ -27,18 +27,27 @@ Floats = NDArray[np.float64]
 
 #: An EM estimate further out than this is drawn at the edge, as an arrow.
 FURTHEST = 4.0
+#: Parameters that are drawn unless more are asked for: a page of them.
+MAX_PARAMETERS = 60
 _ROW_HEIGHT = 0.25
 # Distances from the right edge of the axes, in points.
 _TEXT_COLUMNS = (12.0, 62.0, 112.0)
 
 
-def plot_parameters(fit: Any, *, prob: float | None = None) -> Figure:
+def plot_parameters(
+    fit: Any, *, figure: Figure | None = None, n_parameters: int = MAX_PARAMETERS, prob: float | None = None
+) -> Figure:
     """Draw the posterior interval of every parameter, and EM's estimate in it.
 
     Parameters
     ----------
     fit : MixtureFit or Comparison
         A posterior, or a comparison of EM with one.
+    figure : matplotlib Figure, optional
+        Where to draw, an empty figure or subfigure. Default a new figure.
+    n_parameters : int, default 60
+        At most how many parameters: of a comparison those whose estimate is furthest from the posterior mean, in
+        posterior standard deviations; of a posterior the first, weights before means before covariances.
     prob : float, optional
         Probability of the intervals; the thick part holds half. Default the comparison's, or ArviZ's ``stats.ci_prob``.
 
@@ -50,18 +59,23 @@ def plot_parameters(fit: Any, *, prob: float | None = None) -> Figure:
     Raises
     ------
     ArgumentError
-        When there are no draws.
+        When there are no draws, or `n_parameters` is not positive.
     """
     subject = read_subject(fit)
     if not subject.has_draws:
         raise ArgumentError("a forest shows posterior intervals; this fit is a single estimate: fit_bayes gives draws")
+    if n_parameters < 1:
+        raise ArgumentError(f"n_parameters={n_parameters} must be at least 1")
     held, structure = subject.interval_prob(prob), subject.main.structure
-    parameters = list_parameters(structure, subject.n_components, subject.features)
+    every = list_parameters(structure, subject.n_components, subject.features)
     values = parameter_draws(subject.main.mixture, structure)[1]
     point = None if subject.estimate is None else parameter_draws(subject.estimate, structure)[1]
+    shown = _furthest(values, point, n_parameters)
+    parameters, values = [every[i] for i in shown], values[..., shown]
+    point = None if point is None else point[shown]
     groups = [g for g in ("weights", "means", "covariances") if any(p.group == g for p in parameters)]
     kind = _interval_kind(subject)
-    figure, axes = _panels([sum(p.group == g for p in parameters) for g in groups])
+    figure, axes = _panels(figure, [sum(p.group == g for p in parameters) for g in groups])
     for ax, group in zip(axes, groups, strict=True):
         own = [i for i, parameter in enumerate(parameters) if parameter.group == group]
         bounds = _intervals(values[..., own], held, kind)
@@ -70,9 +84,11 @@ def plot_parameters(fit: Any, *, prob: float | None = None) -> Figure:
         ax.set_title(group, loc="left", fontsize="medium", fontweight="bold")
     header = ("" if point is None else "EM", "posterior", f"{held:.0%} {kind.upper()}")
     _write_columns(axes[0], -0.95, header, fontweight="bold")
-    axes[-1].set_xlabel(with_note("posterior standard deviations from the posterior mean", subject.label_note))
+    notes = [_what_is_shown(len(shown), len(every), has_estimate=point is not None), subject.label_note]
+    label = "posterior standard deviations from the posterior mean"
+    axes[-1].set_xlabel(with_note(label, "\n".join(note for note in notes if note)))
     figure.legend(
-        handles=_legend(subject, f"{held:.0%} {kind.upper()}"),
+        handles=_legend(subject, axes[0], f"{held:.0%} {kind.upper()}"),
         frameon=False,
         fontsize="small",
         ncols=3,
@@ -81,11 +97,26 @@ def plot_parameters(fit: Any, *, prob: float | None = None) -> Figure:
     return figure
 
 
-def _panels(sizes: list[int]) -> tuple[Figure, NDArray[Any]]:
+def _furthest(values: Floats, point: Floats | None, limit: int) -> NDArray[np.intp]:
+    """Return the positions of the parameters that are drawn, in their order."""
+    if values.shape[-1] <= limit or point is None:
+        return np.arange(min(values.shape[-1], limit))
+    draws = values.reshape(-1, values.shape[-1])
+    distances = np.abs(point - draws.mean(axis=0)) / draws.std(axis=0, ddof=1)
+    return np.sort(np.argsort(-distances, kind="stable")[:limit])
+
+
+def _what_is_shown(shown: int, count: int, *, has_estimate: bool) -> str:
+    if shown == count:
+        return ""
+    return f"{shown} of {count:,} parameters" + (": those that differ most from EM's estimate" if has_estimate else "")
+
+
+def _panels(figure: Figure | None, sizes: list[int]) -> tuple[Figure, NDArray[Any]]:
     height = _ROW_HEIGHT * sum(sizes) + 0.45 * len(sizes) + 0.9
     ratios = [size + 0.6 for size in sizes]
-    figure, axes = new_grid(len(sizes), 1, (9.6, height), sharex=True, height_ratios=ratios)
-    return figure, axes[:, 0]
+    drawn, axes = new_grid(figure, (len(sizes), 1), (9.6, height), sharex=True, height_ratios=ratios)
+    return drawn, axes[:, 0]
 
 
 def _interval_kind(subject: Subject) -> str:
@@ -127,7 +158,7 @@ def _draw_marks(ax: "Axes", distances: Floats) -> None:
     for row, distance in enumerate(distances):
         marker = "D" if abs(distance) <= FURTHEST else "<" if distance < 0 else ">"
         place = float(np.clip(distance, -FURTHEST, FURTHEST))
-        ax.plot(place, row, marker, color="white", mec=EM_COLOR, mew=1.3, ms=5.5, zorder=3)
+        ax.plot(place, row, marker, color=paper(ax), mec=ink(ax), mew=1.3, ms=5.5, zorder=3)
 
 
 def _write_values(ax: "Axes", rows: NDArray[np.intp], point: Floats | None, centre: Floats, bounds: Floats) -> None:
@@ -164,11 +195,11 @@ def _short_name(parameter: Parameter) -> str:
             return f"{parameter.component}: {' x '.join(names)}"
 
 
-def _legend(subject: Subject, interval: str) -> list[Line2D]:
+def _legend(subject: Subject, ax: "Axes", interval: str) -> list[Line2D]:
     handles = [
         Line2D([], [], color=GUIDE_COLOR, lw=1.6, label=f"posterior, {interval}"),
         Line2D([], [], color=GUIDE_COLOR, lw=4.5, alpha=0.55, label="middle half"),
     ]
     if subject.estimate is not None:
-        handles.append(Line2D([], [], ls="", marker="D", color="white", mec=EM_COLOR, mew=1.3, label="EM estimate"))
+        handles.append(Line2D([], [], ls="", marker="D", color=paper(ax), mec=ink(ax), mew=1.3, label="EM estimate"))
     return handles

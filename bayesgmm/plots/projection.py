@@ -15,7 +15,7 @@ from bayesgmm.comparison.components import posterior_mean
 from bayesgmm.errors import ArgumentError
 from bayesgmm.mixture import Mixture
 from bayesgmm.plots.components import DRAWS, draw_outlines, draw_points, legend_handles
-from bayesgmm.plots.style import literal, new_axes, tidy, with_note
+from bayesgmm.plots.style import add_legend, ink, literal, new_axes, tidy, with_note
 from bayesgmm.plots.subject import read_subject
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ Floats = NDArray[np.float64]
 _NAMES = ("direction 1", "direction 2")
 #: Columns that are named on an axis, the heaviest first.
 _NAMED = 3
+_LINE = 48
 
 
 def plot_projection(fit: Any, ax: "Axes | None" = None) -> "Axes":
@@ -63,7 +64,7 @@ def plot_projection(fit: Any, ax: "Axes | None" = None) -> "Axes":
     loadings = basis * np.sqrt(np.diagonal(reference.covariance))[:, None]
     labels = [_describe(loadings[:, j], subject.features) for j in range(2)]
     ax.set(xlabel=with_note(labels[0], subject.label_note), ylabel=labels[1])
-    ax.legend(handles=legend_handles(subject, 2), frameon=False, fontsize="small")
+    add_legend(ax, legend_handles(subject, 2, ink(ax)))
     return tidy(ax)
 
 
@@ -108,6 +109,11 @@ def _project(mixture: Mixture, basis: Floats) -> Mixture:
 def _describe(loadings: Floats, features: tuple[str, ...]) -> str:
     """Write a direction as a sum of its heaviest columns."""
     heaviest = np.argsort(-np.abs(loadings), kind="stable")[:_NAMED]
-    parts = [f"{loadings[j]:+.2f} {literal(features[j], 20)}" for j in heaviest]
-    more = " ..." if len(features) > _NAMED else ""
-    return " ".join(parts).lstrip("+") + more
+    signs = ["\N{MINUS SIGN}" if loadings[j] < 0 else "+" for j in heaviest]
+    parts = [
+        f"{sign} {abs(loadings[j]):.2f} {literal(features[j], 24)}" for j, sign in zip(heaviest, signs, strict=True)
+    ]
+    more = [] if len(features) <= _NAMED else ["..."]
+    # A line for each column where one line would be longer than the axis.
+    between = " " if sum(map(len, parts)) <= _LINE else "\n"
+    return between.join([parts[0].removeprefix("+ "), *parts[1:]]) + "".join(f" {text}" for text in more)

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
 from bayesgmm.errors import ArgumentError
-from bayesgmm.plots.style import EM_COLOR, GUIDE_COLOR, component_color, new_axes, tidy
+from bayesgmm.plots.style import GUIDE_COLOR, component_color, ink, new_axes, paper, tidy
 from bayesgmm.selection import Selection
 from bayesgmm.selection.grid import CRITERIA
 from bayesgmm.structure import CovarianceStructure, as_structure
@@ -70,7 +70,7 @@ def plot_selection(selection: Selection, ax: "Axes | None" = None, *, criterion:
     for structure in structures:
         _draw_line(ax, table[table["structure"] == structure.code], structure)
     best = sound.iloc[int(np.argmin(sound["value"]))]
-    ax.plot(best["n_components"], best["value"], "o", ms=15, mfc="none", mec=EM_COLOR, mew=1.4, zorder=6)
+    ax.plot(best["n_components"], best["value"], "o", ms=15, mfc="none", mec=ink(ax), mew=1.4, zorder=6)
     ax.set(xlabel="number of components", ylabel=f"{name.upper()} (smaller is better)", ylim=(lower, upper))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     unseen = _label_lines(ax, sound, structures)
@@ -93,7 +93,7 @@ def _kind(structure: CovarianceStructure) -> int:
 def _draw_line(ax: "Axes", own: "pd.DataFrame", structure: CovarianceStructure) -> None:
     sound, others = own[own["is_sound"]], own[~own["is_sound"]]
     color = component_color(_kind(structure))
-    line, face = ("-", color) if structure.volume == "V" else ((0, (4, 2)), "white")
+    line, face = ("-", color) if structure.volume == "V" else ((0, (4, 2)), paper(ax))
     ax.plot(
         sound["n_components"], sound["value"], color=color, lw=1.4, ls=line,
         marker=_MARKERS[structure.shape], ms=4.5, mfc=face, label=structure.code,
@@ -162,7 +162,7 @@ def _add_legend(ax: "Axes", structures: list[CovarianceStructure], best: "pd.Ser
             Line2D([], [], color=GUIDE_COLOR, lw=1.4, ls=(0, (4, 2)), label="equal volume"),
         ]
     named = f"best: {best['structure']}, {best['n_components']}"
-    handles.append(Line2D([], [], ls="", marker="o", ms=10, mfc="none", mec=EM_COLOR, mew=1.4, label=named))
+    handles.append(Line2D([], [], ls="", marker="o", ms=10, mfc="none", mec=ink(ax), mew=1.4, label=named))
     if unseen:
         handles.append(Line2D([], [], ls="", label=f"off the scale: {', '.join(unseen)}"))
     ax.legend(

@@ -21,6 +21,7 @@ from bayesgmm.plots.style import (
     POSTERIOR_COLOR,
     component_color,
     component_marker,
+    ink,
     literal,
     new_axes,
     new_grid,
@@ -87,7 +88,9 @@ def plot_similarity(subject: Any, ax: "Axes | None" = None) -> "Axes":
     return ax
 
 
-def plot_credible_ball(partition: Partition, data: Any, *, features: Any = None) -> Figure:
+def plot_credible_ball(
+    partition: Partition, data: Any, *, figure: Figure | None = None, features: Any = None
+) -> Figure:
     """Draw an estimated partition beside the partitions that bound its credible ball.
 
     Parameters
@@ -96,6 +99,8 @@ def plot_credible_ball(partition: Partition, data: Any, *, features: Any = None)
         From `partition` or ``fit.partition()``.
     data : table, PreparedData or MixtureFit
         The rows that were partitioned.
+    figure : matplotlib Figure, optional
+        Where to draw, an empty figure or subfigure. Default a new figure.
     features : sequence of str, optional
         One or two columns to draw. Default the two whose cluster means differ most.
 
@@ -116,7 +121,7 @@ def plot_credible_ball(partition: Partition, data: Any, *, features: Any = None)
         raise ArgumentError(f"expected a Partition, found {type(partition).__name__}; use what partition() returned")
     values, names = _read_columns(partition, data, features)
     ball = partition.credible_ball
-    figure, axes = new_grid(2, 3, (10.5, 6.4))
+    figure, axes = new_grid(figure, (2, 3), (10.5, 6.4))
     _draw_rows(axes[0, 0], values, names, partition.labels, "estimate")
     _draw_distances(axes[0, 1], ball)
     _draw_counts(axes[0, 2], ball)
@@ -217,8 +222,8 @@ def _draw_rows(ax: "Axes", values: Floats, names: list[str], labels: Labels, tit
     sizes = sizes[sizes > 0]
     listed = ", ".join(map(str, sizes[:6])) + (", ..." if len(sizes) > 6 else "")
     ax.set_title(f"{title}\n{len(sizes)} clusters: {listed}", fontsize="medium", loc="left")
-    ax.set_xlabel(literal(names[0]))
-    ax.set_ylabel(literal(names[1]) if values.shape[1] > 1 else "cluster")
+    ax.set_xlabel(literal(names[0], 28))
+    ax.set_ylabel(literal(names[1], 28) if values.shape[1] > 1 else "cluster")
     if values.shape[1] == 1:
         ax.yaxis.set_major_locator(MaxNLocator(integer=True))
         ax.invert_yaxis()
@@ -227,7 +232,7 @@ def _draw_rows(ax: "Axes", values: Floats, names: list[str], labels: Labels, tit
 
 def _draw_distances(ax: "Axes", ball: CredibleBall) -> None:
     ax.hist(ball.distances, bins=30, color=POSTERIOR_COLOR, alpha=0.45)
-    ax.axvline(ball.radius, color=EM_COLOR, lw=1.3)
+    ax.axvline(ball.radius, color=ink(ax), lw=1.3)
     ax.set_title(f"{ball.prob:.0%} of the draws\nwithin {ball.radius:.3g}", fontsize="medium", loc="left")
     ax.set_xlabel("distance from the estimate (bits)" if ball.distance == "vi" else "distance from the estimate")
     ax.set_ylabel("draws")

@@ -18,7 +18,7 @@ FEW_DRAWS = 400
 #: A heavier tail of importance weights leaves nothing to correct an approximation by (Vehtari et al. 2024).
 LARGEST_KHAT = 0.7
 #: Samplers whose draws are independent: chains are a matter of form, and there is nothing to adapt.
-INDEPENDENT = ("laplace", "advi")
+INDEPENDENT = ("laplace", "advi", "pathfinder")
 
 
 def advise(fit: MixtureFit, table: pd.DataFrame) -> tuple[str, ...]:

@@ -16,12 +16,13 @@ from bayesgmm.comparison.joint import JointPosition
 from bayesgmm.comparison.pull import PriorPull
 from bayesgmm.comparison.shown import rounded_errors
 from bayesgmm.comparison.text import rounded_parameters
-from bayesgmm.reporting.html import Html, element, paragraphs, table
+from bayesgmm.reporting.html import Html, paragraphs, table
 from bayesgmm.reporting.numbers import NONE, write_count, write_number, write_share
+from bayesgmm.reporting.sections import colored
 
-__all__ = ["LEVEL_OF_WORD", "colored", "table_sections"]
+__all__ = ["LEVEL_OF_WORD", "table_sections"]
 
-#: How the words of the table and the levels of findings are coloured.
+#: How the words of the table are coloured.
 LEVEL_OF_WORD = {"central": "good", "inside": "good", "outside": "caution", "far outside": "bad", "unclear": "plain"}
 
 #: A membership whose interval ends below this is not certain.
@@ -30,6 +31,8 @@ CERTAIN = 0.99
 MAX_ROWS = 12
 #: Parameters in the tables that say how far two numbers differ.
 MAX_PARAMETERS = 15
+#: Parameters in the table of all of them.
+MOST_PARAMETERS = 150
 
 
 def table_sections(check: Comparison) -> dict[str, Html]:
@@ -60,23 +63,23 @@ def table_sections(check: Comparison) -> dict[str, Html]:
     return {title: build(check) for title, build in sections.items()}
 
 
-def colored(word: str, level: str) -> Html:
-    """Return a word in the colour of its level: good, caution, bad or plain."""
-    return element("span", word, class_=f"word {level}")
-
-
 # -------------------------------------------------------------------- single components
 
 
 def _parameters(check: Comparison) -> Html:
     if check.labels_hold:
-        return _parameter_rows(check, rounded_parameters(check.parameters))
+        return _parameter_rows(check, check.parameters)
     said = "Parameters of single components are withheld: components cannot be told apart in too many of the draws."
     whole = "What needs no names stands: the mixture as a whole."
-    return paragraphs(f"{said} {whole}") + _parameter_rows(check, rounded_parameters(check.label_free))
+    return paragraphs(f"{said} {whole}") + _parameter_rows(check, check.label_free)
 
 
-def _parameter_rows(check: Comparison, text: pd.DataFrame) -> Html:
+def _parameter_rows(check: Comparison, found: pd.DataFrame) -> Html:
+    listed, said = _furthest(found, found["z"], MOST_PARAMETERS)
+    return _parameter_table(check, rounded_parameters(listed)) + (paragraphs(said.strip()) if said else Html(""))
+
+
+def _parameter_table(check: Comparison, text: pd.DataFrame) -> Html:
     kind = f"{check.interval_prob:.0%} from"
     head = ["parameter", "EM", "mean", "sd", kind, "to", "quantile", "z", "EM is", "R-hat", "ESS"]
     rows = []
@@ -135,12 +138,14 @@ def _errors(check: Comparison) -> Html:
     return table(["parameter", *(titles[name] for name in text.columns)], rows) + paragraphs(f"{note}{said}")
 
 
-def _furthest(found: pd.DataFrame, distance: "pd.Series[float]") -> tuple[pd.DataFrame, str]:
+def _furthest(
+    found: pd.DataFrame, distance: "pd.Series[float]", limit: int = MAX_PARAMETERS
+) -> tuple[pd.DataFrame, str]:
     """Return the rows of a long table that are furthest from nothing, and what is to be said about the others."""
-    if len(found) <= MAX_PARAMETERS:
+    if len(found) <= limit:
         return found, ""
-    positions = np.sort(np.argsort(-np.abs(distance.fillna(0.0).to_numpy()), kind="stable")[:MAX_PARAMETERS])
-    return found.iloc[positions], f" Listed are the {MAX_PARAMETERS} of {len(found)} parameters that differ most."
+    positions = np.sort(np.argsort(-np.abs(distance.fillna(0.0).to_numpy()), kind="stable")[:limit])
+    return found.iloc[positions], f" Listed are the {limit} of {len(found):,} parameters that differ most."
 
 
 def _reasons(check: Comparison, names: tuple[str, ...]) -> list[str]:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["report"]
 
+# Columns, and letters of their names, in a heading.
+_MOST_NAMED, _LONGEST = 4, 80
+
 
 def report(
     check: "Comparison | MixtureFit | Selection",
@@ -26,6 +29,7 @@ def report(
     title: str | None = None,
     source: str | None = None,
     command: str | None = None,
+    progress: bool = False,
 ) -> Path:
     """Write a page about a comparison, a fit or a selection.
 
@@ -42,6 +46,9 @@ def report(
         Where the data came from, in words; a fit does not know.
     command : str, optional
         The command that makes the page again, where there is one.
+    progress : bool, default False
+        Whether to show on the error stream how many pictures are drawn and the time left; only where somebody can see
+        it, in a terminal or a notebook.
 
     Returns
     -------
@@ -66,15 +73,15 @@ def report(
     if isinstance(check, Comparison):
         from bayesgmm.reporting.comparison_page import comparison_sections
 
-        sections, under = comparison_sections(check, source, command), check.header
+        sections, under = comparison_sections(check, source, command, progress=progress), check.header
     elif isinstance(check, MixtureFit):
         from bayesgmm.reporting.fit_page import fit_sections
 
-        sections, under = fit_sections(check, source, command), check.summary().header[0]
+        sections, under = fit_sections(check, source, command, progress=progress), check.summary().header[0]
     elif isinstance(check, Selection):
         from bayesgmm.reporting.selection_page import selection_sections
 
-        sections, under = selection_sections(check, source, command), check.header
+        sections, under = selection_sections(check, source, command, progress=progress), check.header
     else:
         raise ArgumentError(f"a report is about a comparison, a fit or a selection, not {type(check).__name__}")
     text = page(title or _title(check), under, sections)
@@ -96,4 +103,7 @@ def _title(check: "Comparison | MixtureFit | Selection") -> str:
 
 
 def _columns(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+    """Name the columns as far as they fit into a heading, at least the first."""
+    fitting = [j for j in range(1, len(names) + 1) if len(", ".join(names[:j])) <= _LONGEST] or [1]
+    shown = ", ".join(names[: min(fitting[-1], _MOST_NAMED)])
+    return shown + (", ..." if shown != ", ".join(names) else "")

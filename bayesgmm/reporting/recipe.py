@@ -21,6 +21,7 @@ _METHODS = {
     "laplace": "Laplace's approximation corrected by importance sampling",
     "smc": "sequential Monte Carlo",
     "advi": "an approximation, ADVI",
+    "pathfinder": "an approximation, Pathfinder, corrected by importance sampling",
     "callable": "a sampler that was handed in",
     "kmeans": "k-means",
 }
@@ -60,6 +61,8 @@ def _describe_draws(fit: MixtureFit) -> list[str]:
     said = [f"{_METHODS.get(info.method, info.method)}, {sizes['chain']} chains x {sizes['draw']:,} draws"]
     if "interrupted_after" in info.diagnostics:
         said.append("interrupted")
+    if info.settings.get("resumed_after"):
+        said.append("resumed")
     if "tune" in info.settings and info.method in _BEFORE_DRAWS:
         said.append(f"after {info.settings['tune']:,} {_BEFORE_DRAWS[info.method]}")
     if "divergences" in info.diagnostics and info.method == "nuts":

@@ -1,13 +1,18 @@
 """What every page has: its frame, its sections, how the fit was made and how it is made again."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from importlib import resources
 
+from bayesgmm.comparison.verdict import Finding
 from bayesgmm.fit import MixtureFit
-from bayesgmm.reporting.html import Html, element, join, paragraphs, terms
+from bayesgmm.reporting.html import Html, element, join, list_of, paragraphs, terms
 from bayesgmm.reporting.recipe import describe_data, describe_fit, describe_software, python_lines
 
-__all__ = ["made", "page", "reproduced", "section"]
+__all__ = ["colored", "made", "page", "reproduced", "section", "verdict"]
+
+#: What the levels of findings are called.
+_WORD_OF_LEVEL = {"good": "sound", "caution": "caution", "bad": "problem"}
 
 
 def page(title: str, under: str, sections: list[Html]) -> str:
@@ -47,6 +52,45 @@ def page(title: str, under: str, sections: list[Html]) -> str:
 def section(title: str, body: Html) -> Html:
     """Build a section with its heading."""
     return element("section", element("h2", title), body)
+
+
+def colored(word: str, level: str) -> Html:
+    """Return a word in the colour of its level: good, caution, bad or plain."""
+    return element("span", word, class_=f"word {level}")
+
+
+def verdict(opening: str, findings: Sequence[Finding], shown: Sequence[Finding], advice: Sequence[str]) -> Html:
+    """Build what a page opens with: the verdict, what it rests on, and what to do.
+
+    Parameters
+    ----------
+    opening : str
+        The verdict in a sentence or two; its colour is that of the worst finding.
+    findings : sequence of Finding
+        Everything that was found.
+    shown : sequence of Finding
+        What is listed below the opening; less where that says some of it already.
+    advice : sequence of str
+        What to do; may be empty.
+
+    Returns
+    -------
+    Html
+        The opening of the page.
+    """
+    levels = [finding.level for finding in findings]
+    worst = next((level for level in ("bad", "caution") if level in levels), "good")
+    listed = [
+        colored(_WORD_OF_LEVEL.get(finding.level, finding.level), finding.level)
+        + element("span", element("strong", finding.topic.capitalize()), ". ", finding.text)
+        for finding in shown
+    ]
+    to_do = [element("h3", "What to do"), list_of(advice)] if advice else []
+    return join([
+        element("div", paragraphs(opening), class_=f"verdict {worst}"),
+        list_of(map(Html, listed), class_="findings"),
+        *to_do,
+    ])  # fmt: skip
 
 
 def made(em: MixtureFit | None, bayes: MixtureFit | None, source: str | None) -> Html:

@@ -7,11 +7,11 @@ import pandas as pd
 
 from bayesgmm.comparison.text import rounded
 from bayesgmm.plots.selection import plot_selection
-from bayesgmm.reporting.html import Html, element, join, list_of, paragraphs, table, terms
+from bayesgmm.reporting.html import Html, element, join, paragraphs, table, terms
 from bayesgmm.reporting.numbers import NONE, write_share
-from bayesgmm.reporting.pictures import picture
+from bayesgmm.reporting.pictures import Picture, hang
 from bayesgmm.reporting.recipe import describe_data, describe_fit, describe_software
-from bayesgmm.reporting.sections import section
+from bayesgmm.reporting.sections import section, verdict
 from bayesgmm.selection import Selection
 from bayesgmm.selection.selection import DECIMALS, PREDICTION_DECIMALS
 
@@ -27,7 +27,9 @@ _CAPTIONS = {
 }
 
 
-def selection_sections(selection: Selection, source: str | None, command: str | None) -> list[Html]:
+def selection_sections(
+    selection: Selection, source: str | None, command: str | None, *, progress: bool = False
+) -> list[Html]:
     """Build the sections of the page.
 
     Parameters
@@ -38,6 +40,8 @@ def selection_sections(selection: Selection, source: str | None, command: str | 
         Where the data came from, in words.
     command : str or None
         The command that makes the page again.
+    progress : bool, default False
+        Whether to show how many pictures are drawn.
 
     Returns
     -------
@@ -45,45 +49,28 @@ def selection_sections(selection: Selection, source: str | None, command: str | 
         Sections, the choice first.
     """
     bodies = {
-        "Pictures": _pictures(selection),
+        "Pictures": hang(_pictures(selection), progress=progress),
         "Criteria": _criteria(selection),
         "Posteriors": _posteriors(selection),
         "Number of components": _numbers(selection),
         "How it was made": _made(selection, source),
         "How to make it again": _reproduced(selection, command),
     }
-    return [_verdict(selection), *(section(title, body) for title, body in bodies.items() if body)]
-
-
-def _verdict(selection: Selection) -> Html:
     choice, *others = selection.findings
-    levels = [finding.level for finding in selection.findings]
-    worst = next((level for level in ("bad", "caution") if level in levels), "good")
-    words = {"good": "sound", "caution": "caution", "bad": "problem"}
-    findings = [
-        element("span", words[finding.level], class_=f"word {finding.level}")
-        + element("span", element("strong", finding.topic.capitalize()), ". ", finding.text)
-        for finding in others
-    ]
-    advice = [element("h3", "What to do"), list_of(selection.advice)] if selection.advice else []
-    return join([
-        element("div", paragraphs(choice.text), class_=f"verdict {worst}"),
-        list_of(map(Html, findings), class_="findings"),
-        *advice,
-    ])  # fmt: skip
+    opening = verdict(choice.text, selection.findings, others, selection.advice)
+    return [opening, *(section(title, body) for title, body in bodies.items() if body)]
 
 
-def _pictures(selection: Selection) -> Html:
+def _pictures(selection: Selection) -> list[Picture]:
     names = dict.fromkeys((selection.criterion, "bic", "icl"))
-    shown = [
-        picture(
+    return [
+        Picture(
             partial(plot_selection, selection, criterion=name),
             f"{_CAPTIONS[name]} Smaller is better.",
-            alternative=f"{name.upper()} against the number of components",
+            f"{name.upper()} against the number of components",
         )
         for name in names
     ]
-    return element("div", *shown, class_="beside")
 
 
 def _criteria(selection: Selection) -> Html:
@@ -127,7 +114,7 @@ def _table(found: pd.DataFrame) -> Html:
     names = [str(name) for name in found.columns]
     labels = [j for j, name in enumerate(names) if name in {"structure", "why", "trouble"}]
     rows = [[text or NONE if j not in labels else text for j, text in enumerate(row)] for row in found.to_numpy(object)]
-    return table([name.replace("_", " ") for name in names], rows, labels=labels)
+    return table([name.removeprefix("n_").replace("_", " ") for name in names], rows, labels=labels)
 
 
 def _made(selection: Selection, source: str | None) -> Html:

@@ -4,6 +4,7 @@ The same three parts for the terminal and for a notebook. For draws the columns 
 ArviZ's names, on the parameters that can vary (posterior/parameters.py).
 """
 
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bayesgmm.data.columns import list_names
 from bayesgmm.errors import ArgumentError
 from bayesgmm.fit import MixtureFit
 from bayesgmm.posterior.parameters import parameter_draws
@@ -25,8 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Summary", "summarize"]
 
+#: Rows of the table that are shown in a terminal or a notebook: a screen of them. The table itself has all.
+MAX_ROWS = 40
 _STATISTICS = ("mean", "sd")
 _DIAGNOSTICS = ("ess_bulk", "ess_tail", "r_hat")
+_WIDTH, _NAME_WIDTH = 100, 49
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -53,21 +58,43 @@ class Summary:
 
     def __repr__(self) -> str:
         formats: dict[str, Callable[[float], str]] = {name: _writer(str(name)) for name in self.table.columns}
-        rows = self.table.rename_axis(None).to_string(formatters=formats, justify="right", na_rep=NONE)
-        warned = [f"! {sentence}" for sentence in self.advice]
-        return "\n".join([*self.header, "", rows, "", *self.notes, *warned]).rstrip()
+        shown = self.table.head(MAX_ROWS).rename_axis(None).rename(index=_in_short)
+        rows = shown.to_string(formatters=formats, justify="right", na_rep=NONE)
+        cut = [self._what_is_shown(MAX_ROWS)] if len(self.table) > MAX_ROWS else []
+        said = [textwrap.fill(sentence, _WIDTH) for sentence in (*cut, *self.notes)]
+        warned = [textwrap.fill(f"! {sentence}", _WIDTH, subsequent_indent="  ") for sentence in self.advice]
+        return "\n".join(
+            [*(textwrap.fill(line, _WIDTH) for line in self.header), "", rows, "", *said, *warned]
+        ).rstrip()
 
     def _repr_html_(self) -> str:
-        return element("div", paragraphs(*self.header), self.to_html(), paragraphs(*self.notes), list_of(self.advice))
+        return element(
+            "div", paragraphs(*self.header), self.to_html(MAX_ROWS), paragraphs(*self.notes), list_of(self.advice)
+        )
 
-    def to_html(self) -> Html:
-        """Return the table as HTML."""
+    def to_html(self, limit: int | None = None) -> Html:
+        """Return the table as HTML.
+
+        Parameters
+        ----------
+        limit : int, optional
+            At most how many rows; below them stands how many there are. Default all.
+
+        Returns
+        -------
+        Html
+            The table.
+        """
         head = ["parameter", *self.table.columns]
         rows = [
             [name, *(_writer(str(column))(value) for column, value in row.items())]
-            for name, row in self.table.iterrows()
+            for name, row in self.table.head(limit or len(self.table)).iterrows()
         ]
-        return table(head, rows)
+        cut = limit is not None and len(self.table) > limit
+        return table(head, rows) + (paragraphs(self._what_is_shown(limit)) if cut else Html(""))
+
+    def _what_is_shown(self, limit: int | None) -> str:
+        return f"The first {limit} of {len(self.table):,} rows; all are in fit.summary().table."
 
 
 def summarize(fit: MixtureFit, prob: float | None = None) -> Summary:
@@ -94,6 +121,12 @@ def summarize(fit: MixtureFit, prob: float | None = None) -> Summary:
         raise ArgumentError(f"prob={prob} must lie between 0 and 1")
     parameters = _draws_table(fit, prob) if fit.has_draws else _estimate_table(fit)
     return Summary(_header(fit), parameters, _notes(fit), advise(fit, parameters.dropna(how="all")))
+
+
+def _in_short(name: str) -> str:
+    """Take the middle out of a name that would push the numbers off the screen."""
+    half = (_NAME_WIDTH - 3) // 2
+    return name if len(name) <= _NAME_WIDTH else f"{name[:half]}...{name[-half:]}"
 
 
 def _writer(column: str) -> "Callable[[float], str]":
@@ -135,7 +168,8 @@ def _summarize_draws(names: list[str], values: NDArray[np.float64], prob: float 
 def _header(fit: MixtureFit) -> tuple[str, ...]:
     info = fit.info
     size = f"{fit.n_components} component{'s' * (fit.n_components > 1)}"
-    rows = f"{fit.n_rows:,} rows x {len(fit.features)} columns: {', '.join(fit.features)}"
+    columns = list_names(fit.features)
+    rows = f"{fit.n_rows:,} rows x {len(fit.features)} column{'s' * (len(fit.features) > 1)}: {columns}"
     held = "" if fit.holds_all_rows else f"; holding a random sample of {fit.prepared.n_rows:,} of them"
     lines = [f"Gaussian mixture, {_kind(fit)} ({info.method}): {size}, covariances {fit.structure}", rows + held]
     if info.settings.get("prior"):
@@ -144,6 +178,8 @@ def _header(fit: MixtureFit) -> tuple[str, ...]:
     sizes = fit.tree["posterior"].sizes
     if fit.has_draws:
         made.append(f"{sizes['chain']} chains x {sizes['draw']} draws")
+        joins = info.settings.get("resumed_after", ())
+        made += [f"resumed after {' and '.join(f'{n:,}' for n in joins)} draws"] if joins else []
     if "seconds" in info.diagnostics:
         made.append(f"{info.diagnostics['seconds']:.1f} s")
     return (*lines, ", ".join(made)) if made else tuple(lines)

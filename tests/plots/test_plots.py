@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import colors as mcolors
 from matplotlib import pyplot as plt
@@ -14,7 +15,7 @@ from bayesgmm.data.prepare import prepare
 from bayesgmm.em.fit import fit_em
 from bayesgmm.errors import ArgumentError
 from bayesgmm.fit import FitInfo, MixtureFit, assemble
-from bayesgmm.mixture import Mixture
+from bayesgmm.mixture import Mixture, simulate
 from bayesgmm.plots import (
     plot_comparison,
     plot_components,
@@ -30,7 +31,17 @@ from bayesgmm.plots import (
 from bayesgmm.plots.components import ellipses
 from bayesgmm.plots.density import highest_density_thresholds
 from bayesgmm.plots.projection import separating_directions
-from bayesgmm.plots.style import blend, component_color, literal
+from bayesgmm.plots.style import (
+    EM_COLOR,
+    blend,
+    component_color,
+    component_hatch,
+    component_line,
+    component_marker,
+    ink,
+    literal,
+    paper,
+)
 from bayesgmm.plots.subject import read_subject
 from bayesgmm.posterior.parameters import parameter_names
 
@@ -69,6 +80,15 @@ class TestEveryPicture:
         with pytest.raises(ArgumentError, match="between 0 and 1"):
             draw(faithful_draws, prob=prob)
 
+    def test_what_is_too_long_keeps_its_end(self):
+        assert literal("Length of the sepal at noon (cm)", 20) == "Length of the\N{HORIZONTAL ELLIPSIS}n (cm)"
+        assert literal("a\nb $") == r"a b \$"
+
+    def test_a_long_legend_stands_beside_the_axes(self, twelve):
+        legend = plot_components(twelve).get_legend()
+        legend.figure.canvas.draw()
+        assert legend.get_window_extent().x0 >= legend.axes.get_window_extent().x1 - 1
+
     def test_names_are_not_mathematics(self, faithful_em):
         names = ("cost of $x_$", "a" * 60)
         prepared = replace(faithful_em.prepared, features=names)
@@ -78,6 +98,94 @@ class TestEveryPicture:
             ax.figure.canvas.draw()
             assert ax.get_xlabel() == literal(names[0])
             assert len(ax.get_ylabel()) == 40
+
+    @pytest.mark.parametrize("draw", ON_AXES)
+    def test_ink_is_light_on_a_dark_ground(self, draw, faithful_check):
+        with plt.style.context("dark_background"):
+            ax = draw(faithful_check)
+            assert ink(ax) == "#f2f2f2"
+            inks = {mcolors.to_hex(line.get_color()) for line in ax.lines} | {
+                mcolors.to_hex(line.get_markeredgecolor()) for line in ax.lines
+            }
+            assert "#f2f2f2" in inks
+            assert EM_COLOR not in inks
+            ax.figure.canvas.draw()
+
+    def test_ink_follows_axes_and_labels(self):
+        ax = plt.subplots()[1]
+        assert ink(ax) == EM_COLOR
+        ax.set_facecolor("none")
+        ax.figure.set_facecolor("#101010")
+        assert ink(ax) == "#f2f2f2"
+        ax.figure.set_facecolor("none")
+        assert (ink(ax), paper(ax)) == (EM_COLOR, (1.0, 1.0, 1.0))
+        ax.xaxis.label.set_color("white")
+        assert (ink(ax), paper(ax)) == ("#f2f2f2", (0.0, 0.0, 0.0))
+
+    @pytest.mark.parametrize("draw", [plot_comparison, plot_parameters, plot_pairs])
+    def test_figures_and_subfigures_that_are_given(self, draw, iris_check):
+        figure = plt.figure(figsize=(16, 9), layout="constrained")
+        left, right = figure.subfigures(1, 2)
+        assert draw(iris_check, figure=left) is left
+        assert right.axes == []
+        figure.canvas.draw()
+        whole = plt.figure(layout="constrained")
+        assert draw(iris_check, figure=whole) is whole
+
+
+@pytest.fixture(scope="module")
+def twelve():
+    rng = np.random.default_rng(0)
+    mixture = Mixture(
+        np.full(12, 1 / 12), 8 * rng.normal(size=(12, 2)), np.tile(np.eye(2), (12, 1, 1)), ["east", "north"]
+    )
+    prepared = prepare(pd.DataFrame(simulate(mixture, 300, 1)[0], columns=["east", "north"]))
+    return assemble(mixture, prepared, FitInfo("em", "VVV", 12), read_scaling(prepared))
+
+
+class TestManyComponents:
+    def test_no_two_look_alike(self):
+        looks = {(component_color(k), component_marker(k)) for k in range(72)}
+        assert len(looks) == 72
+        assert len({(component_color(k), component_line(k), component_hatch(k)) for k in range(24)}) == 24
+
+    def test_they_are_numbered(self, twelve, faithful_em):
+        assert [text.get_text() for text in plot_components(twelve).texts] == [str(k) for k in range(12)]
+        assert not plot_components(faithful_em).texts
+
+    def test_bars_whose_colour_comes_again_are_hatched(self, twelve):
+        ax = plot_memberships(twelve, n_rows=300)
+        assert {bar.get_hatch() or "" for bar in ax.patches} == {"", "////"}
+        ax.figure.canvas.draw()
+
+
+@pytest.fixture(scope="module")
+def streamed(tmp_path_factory, faithful_em):
+    rows = simulate(faithful_em.mixture, 4000, 0)[0]
+    mapped = np.memmap(tmp_path_factory.mktemp("rows") / "rows.bin", rows.dtype, "w+", shape=rows.shape)
+    mapped[:] = rows
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("bayesgmm.data.chunks._ROWS_PER_STEP", 512)
+        patched.setattr("bayesgmm.data.chunks._CHUNK_BYTES", 1)
+        patched.setattr("bayesgmm.em.stream_fit._ROWS_TO_SHOW", 300)
+        fit = fit_em(mapped, 2, seed=0, max_memory=1e4)
+    assert not fit.holds_all_rows
+    return fit
+
+
+class TestStreamed:
+    """A fit to more rows than memory holds is drawn from the sample of rows that it carries."""
+
+    def test_rows_are_those_of_the_sample(self, streamed):
+        subject = read_subject(streamed)
+        assert len(subject.shown_rows) == min(streamed.prepared.n_rows, 5000) < streamed.n_rows
+        assert subject.shown_shares.shape == (len(subject.shown_rows), 2)
+        ax = plot_components(streamed)
+        assert sum(len(c.get_offsets()) for c in ax.collections) == len(subject.shown_rows)
+
+    @pytest.mark.parametrize("draw", [*ON_AXES, plot_projection, plot_em_trace])
+    def test_every_picture(self, draw, streamed):
+        draw(streamed).figure.canvas.draw()
 
 
 class TestDensity:
@@ -216,6 +324,24 @@ class TestParameters:
         with pytest.raises(ArgumentError, match="single estimate"):
             plot_parameters(faithful_em)
 
+    def test_of_many_those_furthest_from_the_estimate(self, iris_check):
+        figure = plot_parameters(iris_check, n_parameters=10)
+        ticks = [label.get_text() for ax in figure.axes for label in ax.get_yticklabels()]
+        assert len(ticks) == 10
+        marks = [line.get_xdata()[0] for ax in figure.axes for line in ax.lines if line.get_marker() in "D<>"]
+        expected = np.sort(iris_check.parameters["z"].abs())[-10:]
+        np.testing.assert_allclose(np.sort(np.abs(marks)), expected.clip(max=4.0))
+        assert figure.axes[-1].get_xlabel().endswith("10 of 45 parameters: those that differ most from EM's estimate")
+
+    def test_of_many_the_first_where_there_is_no_estimate(self, iris_draws):
+        figure = plot_parameters(iris_draws, n_parameters=5)
+        assert [ax.get_title(loc="left") for ax in figure.axes] == ["weights", "means"]
+        assert figure.axes[-1].get_xlabel().endswith("5 of 45 parameters")
+
+    def test_refuses_no_parameters(self, iris_draws):
+        with pytest.raises(ArgumentError, match="n_parameters=0"):
+            plot_parameters(iris_draws, n_parameters=0)
+
 
 def read_scaling(prepared):
     from bayesgmm.structure import as_structure
@@ -229,6 +355,23 @@ class TestTraceAndPairs:
         assert set(collection.viz["plot"].data_vars) == {
             "weights", "mean: eruptions", "sd: eruptions", "mean: waiting", "sd: waiting",
         }  # fmt: skip
+
+    def test_ranks(self, faithful_draws):
+        figure = plot_trace(faithful_draws, kind="rank").viz["figure"].item()
+        figure.canvas.draw()
+        assert sum(ax.get_xlabel() == "Fractional ranks" for ax in figure.axes) == 5
+
+    def test_a_column_with_a_slash(self, galaxies_draws):
+        mixture = replace(galaxies_draws.mixture, features=("km/s",))
+        prepared = replace(galaxies_draws.prepared, features=("km/s",))
+        fit = assemble(mixture, prepared, galaxies_draws.info, galaxies_draws.scaling)
+        assert "mean: km\N{DIVISION SLASH}s" in plot_trace(fit).viz["plot"].data_vars
+
+    def test_trace_of_columns(self, iris_draws):
+        collection = plot_trace(iris_draws, features="petal_length")
+        assert set(collection.viz["plot"].data_vars) == {"weights", "mean: petal_length", "sd: petal_length"}
+        with pytest.raises(ArgumentError, match="kind='ranks'"):
+            plot_trace(iris_draws, kind="ranks")
 
     def test_trace_refuses_an_estimate(self, faithful_em):
         with pytest.raises(ArgumentError, match="needs draws"):
@@ -262,14 +405,17 @@ class TestSubject:
 
 class TestEntropy:
     def test_bars_are_the_entropies_and_marks_are_those_of_em(self, faithful_check):
-        ax = plot_entropy(faithful_check, n_rows=20)
-        table = faithful_check.memberships.sort_values("entropy", ascending=False, kind="stable").head(20)
-        heights = np.zeros(20)
+        ax = plot_entropy(faithful_check, n_rows=10)
+        table = faithful_check.memberships.sort_values("entropy", ascending=False, kind="stable").head(10)
+        heights = np.zeros(10)
         for bar in ax.patches:
             heights[round(bar.get_x() + bar.get_width() / 2)] += bar.get_height()
         np.testing.assert_allclose(heights, table["entropy"], atol=1e-12)
         (marks,) = (line for line in ax.lines if line.get_marker() == "D")
         np.testing.assert_allclose(marks.get_ydata(), table["em_entropy"], atol=1e-12)
+
+    def test_rows_without_a_bar_to_see_are_left_out(self, faithful_check):
+        assert len(plot_entropy(faithful_check, n_rows=200).get_xticks()) == 12
 
     def test_an_estimate_has_one_part_only(self, faithful_em):
         assert labels_of(plot_entropy(faithful_em).get_legend()) == ["components overlap (aleatoric)"]
@@ -290,6 +436,12 @@ class TestEMTrace:
         assert [text.get_text().split()[0] for text in ax.texts] == [
             str(count) for count in em.optima["times_reached"].head(12)
         ]
+
+    def test_a_climb_that_is_over_at_once_is_not_magnified(self, faithful):
+        ax = plot_em_trace(fit_em(faithful, 1, seed=0))
+        assert np.ptp(ax.get_ylim()) > 1
+        ax.figure.canvas.draw()
+        assert ax.yaxis.get_offset_text().get_text() == ""
 
     @pytest.mark.parametrize("name", ["faithful_draws", "faithful_em"])
     def test_refuses_what_has_no_trace(self, name, request):

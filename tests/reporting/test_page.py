@@ -7,13 +7,18 @@ from shutil import which
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 from matplotlib import pyplot as plt
 
 from bayesgmm.comparison import compare
+from bayesgmm.data.prepare import prepare
 from bayesgmm.errors import ArgumentError
-from bayesgmm.fit import assemble
+from bayesgmm.fit import FitInfo, MixtureFit, assemble
+from bayesgmm.mixture import Mixture, simulate
 from bayesgmm.reporting.page import report
+from bayesgmm.structure import as_structure
 
 VOID = {"img", "meta"}
 
@@ -96,6 +101,36 @@ class TestComparison:
         assert not {"script", "b", "i", "u"} & set(page.tags)
         assert all(source.startswith("data:") for source in page.sources)
         assert f"means[0, {names[0]}]" in page.text
+
+    def test_many_columns_and_long_names(self, tmp_path):
+        names = tuple(f"gene number {j}, expression in transcripts per million" for j in range(30))
+        mixture = Mixture([0.5, 0.5], np.stack([np.zeros(30), np.ones(30)]), np.tile(np.eye(30), (2, 1, 1)), names)
+        prepared = prepare(pd.DataFrame(simulate(mixture, 60, 0)[0], columns=list(names)))
+        fit = assemble(mixture, prepared, FitInfo("em", "VVV", 2), prepared.scaling(as_structure("VVV")))
+        page = read(report(fit, tmp_path / "page.html"))
+        assert "Gaussian mixture of gene number 0, expression in transcripts per million, ..." in page.text
+        assert "The first 150 of 992 rows" in page.text
+        assert page.sources[2:] != []
+        assert "mean and sdcomponent 0component 1" in page.text
+
+    def test_a_fit_that_holds_a_sample_of_its_rows(self, faithful_em, tmp_path):
+        known = {"n_rows": 5000, "effective_rows": 5000.0, "log_likelihood": -9.0, "log_certainty": -1.0}
+        tree = faithful_em.tree.copy()
+        tree["all_rows"] = xr.DataTree(xr.Dataset(known))
+        page = read(report(MixtureFit(tree), tmp_path / "page.html"))
+        assert "5,000, read chunk by chunk; the fit holds a random sample of 272" in page.text
+        assert "The memberships of the least certain rows of the 272 that the fit holds." in page.text
+
+    def test_progress_is_shown_on_a_terminal_only(self, galaxies_draws, tmp_path, capsys, monkeypatch):
+        monkeypatch.delenv("FORCE_COLOR", raising=False)
+        monkeypatch.delenv("TTY_COMPATIBLE", raising=False)
+        report(galaxies_draws, tmp_path / "page.html", progress=True)
+        assert capsys.readouterr() == ("", "")
+        monkeypatch.setenv("TTY_COMPATIBLE", "1")
+        report(galaxies_draws, tmp_path / "page.html", progress=True)
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "drawing pictures" in err
 
     def test_users_style_and_page_do_not_meet(self, galaxies_draws, tmp_path):
         plain = read(report(galaxies_draws, tmp_path / "plain.html"))

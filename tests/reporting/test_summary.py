@@ -12,7 +12,7 @@ from bayesgmm.data.prepare import prepare
 from bayesgmm.em.kmeans import fit_kmeans
 from bayesgmm.errors import ArgumentError
 from bayesgmm.fit import FitInfo, MixtureFit, assemble
-from bayesgmm.mixture import Mixture
+from bayesgmm.mixture import Mixture, simulate
 from bayesgmm.posterior.parameters import parameter_names
 from bayesgmm.reporting.advice import advise
 from bayesgmm.reporting.summary import summarize
@@ -74,6 +74,19 @@ class TestText:
         assert "272 rows x 2 columns: eruptions, waiting" in text
         assert "log-likelihood -1,130.264, 11 free parameters" in text
         assert "means[0, waiting]" in text
+
+    def test_a_long_table_is_a_screen_at_most(self):
+        names = [f"column number {j} of twelve, in units of its own" for j in range(12)]
+        mixture = Mixture(np.full(3, 1 / 3), np.arange(36.0).reshape(3, 12), np.tile(np.eye(12), (3, 1, 1)), names)
+        prepared = prepare(pd.DataFrame(simulate(mixture, 50, 0)[0], columns=names))
+        scaling = prepared.scaling(as_structure("VVV"))
+        summary = summarize(assemble(mixture, prepared, FitInfo("em", "VVV", 3), scaling))
+        lines = repr(summary).splitlines()
+        assert len(lines) <= 60
+        assert max(map(len, lines)) <= 100
+        assert "The first 40 of 273 rows; all are in fit.summary().table." in lines
+        assert summary._repr_html_().count("<tr>") == 41
+        assert len(summary.table) == 273
 
     def test_an_approximation_says_so(self, faithful_many_draws):
         fit = with_diagnostics(faithful_many_draws, is_approximate=True)
