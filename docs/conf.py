@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from importlib import metadata
+from importlib import metadata, util
 from pathlib import Path
 
 import bayesgmm
@@ -22,12 +22,22 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
 ]
-exclude_patterns = ["_build", "_templates"]
+exclude_patterns = ["_build", "_static", "_templates"]
 templates_path = ["_templates"]
 default_role = "literal"
 
 myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
 myst_heading_anchors = 3
+
+# Formulas are drawn by one file that goes with the site, so that it can be read without a network. Its menu would load
+# more files, which are not there.
+carrier = util.find_spec("sphinx-mathjax-offline")
+if carrier is None:
+    raise RuntimeError("sphinx-mathjax-offline, which carries MathJax, is not installed; `make docs` installs it")
+html_static_path = ["_static", str(Path(carrier.origin).parent / "static" / "mathjax" / "tex-svg-full.js")]
+html_css_files = ["site.css"]
+mathjax_path = "tex-svg-full.js"
+mathjax3_config = {"options": {"enableMenu": False}}
 
 # Notebooks keep their outputs; `make notebooks` is what executes them.
 nb_execution_mode = "off"
@@ -42,6 +52,7 @@ html_title = "bayesgmm"
 html_show_sourcelink = False
 html_sidebars = {"*": [], "decisions/*": []}  # only the API and the notebooks have pages below them
 html_theme_options = {
+    "header_links_before_dropdown": 4,
     "footer_start": ["copyright"],
     "footer_end": [],
     "navigation_with_keys": False,
@@ -72,14 +83,18 @@ def write_api():
     write("api/index.rst", lines)
 
 
+def reading_order(source):
+    """Return where a notebook stands in the list: the first steps in their order, then the others by name."""
+    first = ["quickstart", "from_k_means", "iris", "label_switching", "choosing_k"]
+    return first.index(source.stem) if source.stem in first else len(first), source.stem
+
+
 def write_notebooks():
     """Copy the notebooks, which live beside docs/, and write the page that lists them."""
     folder = DOCS / "notebooks"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    sources = sorted((DOCS.parent / "notebooks").glob("*.ipynb"))
-    # The quickstart comes first, the others by name.
-    sources.sort(key=lambda source: source.stem != "quickstart")
+    sources = sorted((DOCS.parent / "notebooks").glob("*.ipynb"), key=reading_order)
     for source in sources:
         shutil.copy(source, folder)
     toctree = ["```{toctree}", *(source.stem for source in sources), "```"] if sources else ["None yet."]

@@ -1,5 +1,6 @@
-"""The examples of the guides run as they stand, one page after the other, and the names in their tables exist."""
+"""The examples of the guides run as they stand, and the names in their tables exist; notebooks are kept as they ran."""
 
+import json
 import re
 import warnings
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 
 import bayesgmm as bg
 
-PAGES = sorted((Path(__file__).parents[1] / "docs" / "guide").glob("*.md"))
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "docs" / "guide").glob("*.md"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def text_of(page):
@@ -38,3 +41,15 @@ def test_the_examples_run(page, tmp_path, monkeypatch):
 def test_what_is_named_exists(page):
     for name in set(re.findall(r"\bbg\.(\w+)", text_of(page))):
         assert name in bg.__all__, name
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_a_notebook_is_kept_as_it_ran(notebook):
+    cells = json.loads(text_of(notebook))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    assert outputs
+    # What a reader would stumble over: errors, stray warnings, the paths of somebody's machine.
+    assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
+    assert "site-packages" not in json.dumps(outputs)
