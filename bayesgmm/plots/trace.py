@@ -96,8 +96,8 @@ def plot_em_trace(fit: Any, ax: "Axes | None" = None) -> "Axes":
     Returns
     -------
     matplotlib Axes
-        The axes: the log-likelihood by iteration of the run that won, and a line for each distinct optimum with how
-        many of the starts that were run to their end reached it.
+        The axes: the log-likelihood by iteration of the run that won and, thinner, of all others over all rows, as far
+        as they went; and a line for each distinct optimum with how many starts led to it.
 
     Raises
     ------
@@ -111,6 +111,12 @@ def plot_em_trace(fit: Any, ax: "Axes | None" = None) -> "Axes":
     optima = em.optima.head(MAX_OPTIMA)
     iterations = np.arange(1, len(trace) + 1)
     ax.plot(iterations, trace, color=ink(ax), lw=1.4, marker="o", ms=2.5, zorder=3, label="the run that won")
+    if "runs" in em.tree.children:
+        # One line, cut by NaN: a run may have been left behind anywhere.
+        others = em.tree["runs"].to_dataset()["log_likelihood"].transpose("run", "iteration").values[1:]
+        gaps = np.column_stack([others, np.full(len(others), np.nan)])
+        places = np.tile(np.arange(1, gaps.shape[1] + 1), len(gaps))
+        ax.plot(places, gaps.ravel(), color=GUIDE_COLOR, lw=0.6, alpha=0.7, zorder=1, label="other runs")
     _draw_optima(ax, optima)
     best = max(float(trace.max()), float(optima["log_likelihood"].max()))
     lowest = float(optima["log_likelihood"].min())

@@ -431,7 +431,11 @@ class TestEMTrace:
         ax = plot_em_trace(em)
         climb = next(line for line in ax.lines if line.get_label() == "the run that won")
         np.testing.assert_array_equal(climb.get_ydata(), em.em_trace)
-        levels = [line.get_ydata()[0] for line in ax.lines if line is not climb]
+        others = next(line for line in ax.lines if line.get_label() == "other runs")
+        runs = em.tree["runs"]["log_likelihood"].values[1:]
+        drawn = np.asarray(others.get_ydata())
+        np.testing.assert_array_equal(drawn[~np.isnan(drawn)], runs[~np.isnan(runs)])
+        levels = [line.get_ydata()[0] for line in ax.lines if line not in (climb, others)]
         np.testing.assert_allclose(levels, em.optima["log_likelihood"].head(12))
         assert [text.get_text().split()[0] for text in ax.texts] == [
             str(count) for count in em.optima["times_reached"].head(12)
