@@ -5,33 +5,45 @@ with such files without anyone noticing was tried: a writer that is killed leave
 a flipped byte in uncompressed NetCDF, and a lost chunk in Zarr, load without a word; another program's file opens as an
 empty tree. Hence: a temporary file beside the target that replaces it when it is complete and on the disk; compression
 with checksums for NetCDF, a list of checksums for Zarr; a format marker with a version; loading all of it at once.
+
+A file is replaced in one step. A folder cannot be: the old one steps aside under a name that is known, and is read from
+there when a writer was killed before the new one took its place. Of Zarr's codecs only those are read that xarray
+writes: others can run code, or need packages that are not here.
+
+A checkpoint of a run (bayes/checkpoint.py) is a saved fit with a group more, which `load` reads like any other.
 """
 
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bayesgmm.errors import ArgumentError, FileFormatError
-from bayesgmm.fit import FitInfo, MixtureFit
+from bayesgmm.fit import FitInfo, MixtureFit, assemble
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["FORMAT_VERSION", "load", "replacing", "save"]
+__all__ = ["CHECKPOINT", "FORMAT_VERSION", "load", "read_tree", "remove_leftovers", "replacing", "save", "write_tree"]
 
 #: Version of the layout of saved fits. A reader refuses files with a larger number.
 FORMAT_VERSION = 1
+
+#: Group of a tree that makes it a checkpoint: what a sampler needs to go on.
+CHECKPOINT = "checkpoint"
 
 _FORMAT = "bayesgmm mixture fit"
 _SUFFIXES = (".nc", ".zarr")
 _CHECKSUMS = "bayesgmm_format_checksums"
 _ZARR_ROOT = "zarr.json"
+_CODECS = {"blosc", "bytes", "crc32c", "gzip", "transpose", "vlen-utf8", "zstd"}
 _VARIABLES = {
     "posterior": ("weights", "means", "covariances"),
     "observed_data": ("x",),
@@ -64,18 +76,7 @@ def save(fit: MixtureFit, path: str | Path) -> Path:
     OSError
         When the file cannot be written.
     """
-    target = Path(path)
-    suffix = _suffix(target)
-    marked = fit.tree.copy()
-    marked.attrs = {**fit.tree.attrs, "bayesgmm_format": _FORMAT, "bayesgmm_format_version": FORMAT_VERSION}
-    if suffix == ".zarr":
-        _refuse_foreign_folder(target)
-    with replacing(target) as temporary:
-        if suffix == ".nc":
-            marked.to_netcdf(temporary, engine="netcdf4", encoding=_compression(marked))
-        else:
-            _write_zarr(marked, temporary)
-    return target
+    return write_tree(fit.tree, Path(path))
 
 
 def load(path: str | Path) -> MixtureFit:
@@ -84,7 +85,7 @@ def load(path: str | Path) -> MixtureFit:
     Parameters
     ----------
     path : str or Path
-        What `save` wrote.
+        What `save` wrote, or the checkpoint of a run that has not ended: its draws so far are then the fit.
 
     Returns
     -------
@@ -101,15 +102,77 @@ def load(path: str | Path) -> MixtureFit:
         When it is not a saved fit, is damaged, or was written by a newer version.
     """
     source = Path(path)
-    suffix = _suffix(source)
-    if not source.exists():
-        raise FileNotFoundError(f"there is no file {str(source)!r}")
-    tree = _read(source, suffix)
-    _check_format(tree, source)
+    tree = read_tree(source)
+    if CHECKPOINT in tree.children and "posterior" not in tree.children:
+        raise FileFormatError(f"{str(source)!r} is the checkpoint of a run that has made too few draws for a fit yet")
     _check_contents(tree, source)
-    attributes = {name: value for name, value in tree.attrs.items() if not str(name).startswith("bayesgmm_format")}
-    tree.attrs = attributes
-    return MixtureFit(tree)
+    return _draws_so_far(tree) if CHECKPOINT in tree.children else MixtureFit(tree)
+
+
+def _draws_so_far(tree: "xr.DataTree") -> MixtureFit:
+    """Make a fit of a checkpoint, which leaves out what can be computed again."""
+    partial, own = MixtureFit(tree), (CHECKPOINT, "observed_data", "constant_data")
+    groups = {name: node.to_dataset() for name, node in tree.children.items() if name not in own}
+    groups["posterior"] = groups["posterior"].drop_vars(_VARIABLES["posterior"])
+    return assemble(partial.mixture, partial.prepared, partial.info, partial.scaling, groups=groups)
+
+
+def write_tree(tree: "xr.DataTree", target: Path) -> Path:
+    """Write the tree of a fit, marked as one; what is there already is replaced once the new one is complete.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        What to write.
+    target : Path
+        Where to; its ending says in which format.
+
+    Returns
+    -------
+    Path
+        The path.
+    """
+    suffix = _suffix(target)
+    marked = tree.copy()
+    marked.attrs = {**tree.attrs, "bayesgmm_format": _FORMAT, "bayesgmm_format_version": FORMAT_VERSION}
+    if suffix == ".zarr":
+        _refuse_foreign_folder(target)
+    with replacing(target) as temporary:
+        if suffix == ".nc":
+            marked.to_netcdf(temporary, engine="netcdf4", encoding=_compression(marked))
+        else:
+            _write_zarr(marked, temporary)
+    return target
+
+
+def read_tree(source: Path) -> "xr.DataTree":
+    """Read what `write_tree` wrote, into memory and without its marks.
+
+    Parameters
+    ----------
+    source : Path
+        Where it is.
+
+    Returns
+    -------
+    xarray.DataTree
+        The tree.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is nothing of that name.
+    FileFormatError
+        When it is not the tree of a fit, is damaged, or was written by a newer version.
+    """
+    suffix = _suffix(source)
+    there = source if source.exists() else _aside(source)
+    if not there.exists():
+        raise FileNotFoundError(f"there is no file {str(source)!r}")
+    tree = _read(there, suffix)
+    _check_format(tree, there)
+    tree.attrs = {name: value for name, value in tree.attrs.items() if not str(name).startswith("bayesgmm_format")}
+    return tree
 
 
 @contextmanager
@@ -152,15 +215,28 @@ def _sync(file: Path) -> None:
         os.fsync(opened.fileno())
 
 
+def remove_leftovers(target: Path) -> None:
+    """Remove what writers of a file left beside it when they were killed; nobody else may be writing to it."""
+    for found in target.parent.glob(f".{escape(target.name)}.*"):
+        if re.fullmatch(r"[0-9a-f]{8}", found.name.rpartition(".")[2]):
+            _remove(found)
+
+
+def _aside(target: Path) -> Path:
+    """Where a folder waits while another takes its place; `read_tree` looks there for what a killed writer left."""
+    return target.with_name(f".{target.name}.before")
+
+
 def _move(temporary: Path, target: Path) -> None:
     """Put a complete file in its place; a folder cannot be replaced in one step, so the old one steps aside first."""
-    if not (temporary.is_dir() and target.is_dir()):
+    if not temporary.is_dir() or target.is_file():
         temporary.replace(target)
         return
-    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    target.rename(aside)
+    if target.exists():
+        _remove(_aside(target))  # the writer before was killed when it only had to tidy up
+        target.rename(_aside(target))
     temporary.rename(target)
-    _remove(aside)
+    _remove(_aside(target))
 
 
 def _remove(path: Path) -> None:
@@ -239,7 +315,8 @@ def _read(source: Path, suffix: str) -> "xr.DataTree":
     options: dict[str, Any] = {"engine": "netcdf4"}
     if suffix == ".zarr":
         _check_checksums(source)
-        options = {"engine": "zarr", "consolidated": False}
+        _check_codecs(source)
+        options = {"engine": "zarr", "consolidated": False, "zarr_format": 3}
     try:
         with xr.open_datatree(source, **options) as tree:
             return tree.load()
@@ -258,10 +335,26 @@ def _check_checksums(source: Path) -> None:
         raise FileFormatError(f"{str(source)!r} is damaged: {wrong[0]} is missing or was changed")
 
 
+def _check_codecs(source: Path) -> None:
+    """Refuse arrays in encodings that `save` does not write; what Zarr's formats allow includes pickle."""
+    for file in source.rglob(".zarray"):
+        raise FileFormatError(f"{str(file)!r} is of Zarr's second format, which is not read")
+    for file in source.rglob(_ZARR_ROOT):
+        try:
+            codecs = {codec["name"] for codec in json.loads(file.read_text()).get("codecs", ())}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FileFormatError(f"{str(file)!r} cannot be read; it is damaged ({error})") from error
+        if codecs - _CODECS:
+            raise FileFormatError(f"{str(file)!r} has data encoded by {min(codecs - _CODECS)!r}, which is not read")
+
+
 def _check_format(tree: "xr.DataTree", source: Path) -> None:
     if tree.attrs.get("bayesgmm_format") != _FORMAT:
         raise FileFormatError(f"{str(source)!r} is not a saved fit: the mark {_FORMAT!r} is missing")
-    version = int(tree.attrs.get("bayesgmm_format_version", 0))
+    try:
+        version = int(tree.attrs.get("bayesgmm_format_version", 0))
+    except (TypeError, ValueError):
+        raise FileFormatError(f"{str(source)!r} has no format version that can be read; it is damaged") from None
     if version > FORMAT_VERSION:
         raise FileFormatError(
             f"{str(source)!r} has format version {version}; this bayesgmm reads up to {FORMAT_VERSION}: "

@@ -1,6 +1,7 @@
 """A saved fit comes back as it was, and nothing else is taken for one."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from bayesgmm.data.prepare import prepare
 from bayesgmm.errors import ArgumentError, FileFormatError
 from bayesgmm.fit import FitInfo, assemble
 from bayesgmm.mixture import Mixture
-from bayesgmm.storage import FORMAT_VERSION, load, replacing, save
+from bayesgmm.storage import FORMAT_VERSION, _checksums, load, replacing, save
 from bayesgmm.structure import as_structure
 
 SUFFIXES = [".nc", ".zarr"]
@@ -80,10 +81,10 @@ class TestRefusals:
         with pytest.raises(FileNotFoundError, match="there is no file"):
             load(tmp_path / f"absent{suffix}")
 
-    @pytest.mark.parametrize("act", [load, lambda path: save(None, path)])
-    def test_other_ending(self, act, tmp_path):
+    @pytest.mark.parametrize("act", [lambda _, path: load(path), save])
+    def test_other_ending(self, act, faithful_em, tmp_path):
         with pytest.raises(ArgumentError, match=r"ends in \.nc"):
-            act(tmp_path / "fit.pkl")
+            act(faithful_em, tmp_path / "fit.pkl")
 
     def test_folder_does_not_exist(self, faithful_em, suffix, tmp_path):
         with pytest.raises(FileNotFoundError, match="there is no folder"):
@@ -159,6 +160,46 @@ class TestRefusals:
         with pytest.raises(FileFormatError, match="is not a saved fit; choose another name"):
             save(faithful_em, tmp_path / "fit.zarr")
         assert (tmp_path / "fit.zarr" / "thesis.txt").read_text() == "years of work"
+
+    def test_encodings_that_save_does_not_write(self, faithful_draws, tmp_path):
+        pytest.importorskip("zarr")
+        path = save(faithful_draws, tmp_path / "fit.zarr")
+        described = path / "posterior" / "means" / "zarr.json"
+        array = json.loads(described.read_text())
+        array["codecs"].append({"name": "numcodecs.pickle"})
+        described.write_text(json.dumps(array))
+        reseal(path)
+        with pytest.raises(FileFormatError, match=r"encoded by 'numcodecs.pickle', which is not read"):
+            load(path)
+
+
+def reseal(path):
+    """Make the checksums of a Zarr store right again, as whoever changed it on purpose would."""
+    root = json.loads((path / "zarr.json").read_text())
+    root["attributes"]["bayesgmm_format_checksums"] = _checksums(path)
+    (path / "zarr.json").write_text(json.dumps(root))
+
+
+class TestFolders:
+    """A folder is not replaced in one step: what a writer leaves that is killed between two is read all the same."""
+
+    @pytest.fixture(autouse=True)
+    def _zarr(self):
+        pytest.importorskip("zarr")
+
+    def test_killed_before_the_new_one_was_in_place(self, faithful_em, faithful_draws, tmp_path):
+        path = save(faithful_em, tmp_path / "fit.zarr")
+        path.rename(tmp_path / ".fit.zarr.before")
+        assert_same_fit(load(path), faithful_em)
+        assert_same_fit(load(save(faithful_draws, path)), faithful_draws)
+        assert [found.name for found in tmp_path.iterdir()] == ["fit.zarr"]
+
+    def test_killed_before_the_old_one_was_removed(self, faithful_em, faithful_draws, tmp_path):
+        path = save(faithful_em, tmp_path / "fit.zarr")
+        shutil.copytree(path, tmp_path / ".fit.zarr.before")
+        save(faithful_draws, path)
+        assert_same_fit(load(path), faithful_draws)
+        assert [found.name for found in tmp_path.iterdir()] == ["fit.zarr"]
 
 
 class TestReplacing:

@@ -1,16 +1,13 @@
 """The log posterior of a PyMC model as a plain function of one vector, and the way back to named variables.
 
-PyMC compiles log density and gradient into one numba function, which PyTensor keeps on disk: a second process has it in
-well under a second, where compiling a model anew for each process takes 5 to 40 s. That function is used directly here,
-with the interpreter lock released, so that chains in threads run side by side. It has no state of its own: what it
-needs is passed in, so any number of threads may call it at once.
+What samplers, the search for a mode and importance sampling call. Behind it is machine code that knows no data
+(compiled.py), so that it is compiled once for all models of a form; a sampler that is not written in Python calls it
+without the interpreter. It has no state of its own: any number of threads may call it at once. A model with operations
+that numba cannot compile is called through PyTensor, one thread at a time.
 """
 
-import types
-import warnings
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
@@ -18,14 +15,12 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 from numpy.typing import NDArray
-from pymc.initial_point import make_initial_point_fn
 from pymc.model.transform.conditioning import remove_value_transforms
 from pymc.pytensorf import compile as compile_function
 from pymc.pytensorf import join_nonshared_inputs
 from pytensor.graph.replace import vectorize_graph
-from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS
-from pytensor.link.numba.dispatch.basic import numba_njit
 
+from bayesgmm.bayes.compiled import Bound, compiled_model, data_of, kept, parametrised, vector_of
 from bayesgmm.errors import FitError
 
 __all__ = ["UnconstrainedDensity", "log_prior", "unconstrained_density"]
@@ -53,16 +48,55 @@ class UnconstrainedDensity:
         Vectors (S, size) to a dict of the model's variables, each (S, ...).
     start : ndarray, shape (size,)
         The vector at the values that were given to `unconstrained_density`.
+    native : Bound, optional
+        The same as machine code, where there is any.
     """
 
     size: int
     evaluate: Callable[[Floats], tuple[float, Floats]]
     expand: Callable[[Floats], dict[str, Floats]]
     start: Floats
+    native: Bound | None = field(default=None, kw_only=True)
+
+    def evaluate_all(self, vectors: Floats) -> tuple[Floats, Floats]:
+        """Return log densities (S,) and gradients (S, size) at vectors (S, size)."""
+        if self.native is not None:
+            return self.native.evaluate(vectors)
+        found = [self.evaluate(vector) for vector in vectors]
+        return np.array([value for value, _ in found]), np.reshape([slope for _, slope in found], np.shape(vectors))
+
+    def whitened(self, centre: Floats, root: Floats) -> "UnconstrainedDensity":
+        """Return the density in coordinates u of centre + root u; the Jacobian, a constant, is left out.
+
+        Parameters
+        ----------
+        centre : ndarray, shape (size,)
+            Where u is zero.
+        root : ndarray, shape (size, size)
+            Invertible.
+
+        Returns
+        -------
+        UnconstrainedDensity
+            The density of u; its start is that of this one.
+        """
+
+        def evaluate(whitened: Floats) -> tuple[float, Floats]:
+            """Return log density and gradient in the whitened coordinates."""
+            value, gradient = self.evaluate(centre + root @ whitened)
+            return value, gradient @ root
+
+        start = np.linalg.solve(root, self.start - centre)
+        if self.native is None:
+            return replace(self, evaluate=evaluate, expand=lambda u: self.expand(centre + u @ root.T), start=start)
+        native = replace(self.native, centre=np.ascontiguousarray(centre), root=np.ascontiguousarray(root.T))
+        return UnconstrainedDensity(
+            self.size, _one_by_one(native), lambda u: self.expand(centre + u @ root.T), start, native=native
+        )
 
 
 def unconstrained_density(model: pm.Model, values: Mapping[str, Any]) -> UnconstrainedDensity:
-    """Compile a model's log density, gradient and back-transformation.
+    """Compile a model's log density, gradient and back-transformation, or take what another of its form has.
 
     Parameters
     ----------
@@ -81,67 +115,57 @@ def unconstrained_density(model: pm.Model, values: Mapping[str, Any]) -> Unconst
     FitError
         When the log density is not finite at the start.
     """
-    by_name = {variable.name: variable for variable in model.free_RVs}
-    overrides = {by_name[name]: value for name, value in values.items()}
-    point = make_initial_point_fn(model=model, overrides=overrides, return_transformed=True)(0)
-    order = [variable.name for variable in model.value_vars]
-    start = np.concatenate([np.ravel(point[name]) for name in order]).astype(float)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        function = model.logp_dlogp_function(ravel_inputs=True, initial_point=point)
-    function.set_extra_values({})
-    density = _stateless(function._pytensor_function)  # noqa: SLF001 (ValueGradFunction has no public way to it)
-    # An operation that numba cannot compile runs in Python and keeps state: then one chain at a time.
-    calls_python = any("object mode" in str(warning.message) for warning in caught)
-    turn: AbstractContextManager[Any] = Lock() if calls_python else nullcontext()
+    start = vector_of(model, values)
+    compiled = compiled_model(model, start)
+    if compiled is None:
+        found = _interpreted(model, start)
+    else:
+        native = compiled.bind(model)
+        found = UnconstrainedDensity(len(start), _one_by_one(native), native.expand, start, native=native)
+    height = found.evaluate(start)[0]
+    if not np.isfinite(height):
+        raise FitError(f"the log posterior is {height} at the start values; check the data and the priors")
+    return found
+
+
+def _one_by_one(native: Bound) -> Callable[[Floats], tuple[float, Floats]]:
+    table, size = native.table(1), native.compiled.size
 
     def evaluate(vector: Floats) -> tuple[float, Floats]:
         """Return log density and gradient."""
-        with turn:
-            value, gradient = density(vector)
-        return float(value), gradient
+        point = np.ascontiguousarray(vector, dtype=float).reshape(1, size)
+        value, gradient = np.empty(1), np.empty((1, size))
+        native.compiled.density(point, gradient, value, table)
+        return float(value[0]), gradient[0]
 
-    if not np.isfinite(evaluate(start)[0]):
-        raise FitError(f"the log posterior is {evaluate(start)[0]} at the start values; check the data and the priors")
-    return UnconstrainedDensity(len(start), evaluate, _expander(model, point), start)
+    return evaluate
 
 
-def _expander(model: pm.Model, point: Mapping[str, Any]) -> Callable[[Floats], dict[str, Floats]]:
+def _interpreted(model: pm.Model, start: Floats) -> UnconstrainedDensity:
+    """Return the density through PyTensor's own functions, which keep state: one thread at a time."""
+    point = model.initial_point(0)
+    density = model.logp_dlogp_function(ravel_inputs=True, initial_point=point)
+    density.set_extra_values({})
     variables = model.free_RVs + model.deterministics
-    outputs = model.replace_rvs_by_values(variables)
     joined, vector = join_nonshared_inputs(
-        point=dict(point), inputs=model.value_vars, outputs=outputs, make_inputs_shared=False
-    )
-    constrain = _stateless(compile_function([vector], joined))
+        point=dict(point), inputs=model.value_vars, outputs=model.replace_rvs_by_values(variables),
+        make_inputs_shared=False,
+    )  # fmt: skip
+    constrain, turn = compile_function([vector], joined), Lock()
+
+    def evaluate(at: Floats) -> tuple[float, Floats]:
+        """Return log density and gradient."""
+        with turn:
+            value, gradient = density(np.ascontiguousarray(at))
+        return float(value), np.array(gradient)
 
     def expand(vectors: Floats) -> dict[str, Floats]:
-        rows = [constrain(np.ascontiguousarray(vector)) for vector in vectors]
-        return {variable.name: np.stack([np.asarray(row[j]) for row in rows]) for j, variable in enumerate(variables)}
+        """Return the model's variables."""
+        with turn:
+            rows = [[np.array(part) for part in constrain(np.ascontiguousarray(one))] for one in vectors]
+        return {variable.name: np.stack([row[j] for row in rows]) for j, variable in enumerate(variables)}
 
-    return expand
-
-
-def _stateless(function: Any) -> Callable[..., Any]:
-    """Return the compiled code of a PyTensor function as a plain function of its first argument.
-
-    The code object is compiled once more under a cache key of its own, with the interpreter lock released while it
-    runs.
-    """
-    jitted = function.vm.jit_fn
-    source = jitted.py_func
-    twin = types.FunctionType(
-        source.__code__, source.__globals__, source.__name__, source.__defaults__, source.__closure__
-    )
-    key = CACHED_SRC_FUNCTIONS.get(source)
-    if key is not None:
-        CACHED_SRC_FUNCTIONS[twin] = f"{key}-nogil"
-    compiled = numba_njit(twin, final_function=True, cache=key is not None, nogil=True)
-    shared = [container.storage[0] for container in function.input_storage[1:]]
-
-    def call(vector: Floats) -> Any:
-        return compiled(vector, *shared)
-
-    return call
+    return UnconstrainedDensity(len(start), evaluate, expand, start)
 
 
 def log_prior(model: pm.Model, posterior: Any) -> Any:
@@ -171,10 +195,10 @@ def log_prior(model: pm.Model, posterior: Any) -> Any:
     if any(values is None for values in draws.values()):
         return None
     shape = posterior.sizes["chain"], posterior.sizes["draw"]
-    function, names, labels = _batched_prior(model)
+    function, names, labels = kept("prior", model, lambda: _batched_prior(model))
     flat = [np.reshape(draws[name], (shape[0] * shape[1], *draws[name].shape[2:])) for name in names]
     chunks = [slice(i, i + _DRAWS_AT_ONCE) for i in range(0, len(flat[0]), _DRAWS_AT_ONCE)]
-    parts = [function(*(values[chunk] for values in flat)) for chunk in chunks]
+    parts = [function(*(values[chunk] for values in flat), *data_of(model)) for chunk in chunks]
     values = [np.concatenate(term).reshape(shape) for term in zip(*parts, strict=True)]
     coords = {name: posterior[name] for name in ("chain", "draw") if name in posterior.coords}
     return xr.Dataset(
@@ -197,7 +221,7 @@ def _draws_of(model: pm.Model, name: str, posterior: Any) -> Any:
 
 
 def _batched_prior(model: pm.Model) -> tuple[Callable[..., list[Floats]], list[str], list[str]]:
-    """Return a function of draws (S, ...) to log prior terms (S,), the names of its arguments and of its terms."""
+    """Return a function of draws (S, ...), and data, to log prior terms (S,); names of its draws and of its terms."""
     plain = remove_value_transforms(model)  # which has the variables in an order of its own
     names = [variable.name for variable in plain.free_RVs]
     guards = [potential for potential in plain.potentials if potential.name == _GUARD]
@@ -210,5 +234,5 @@ def _batched_prior(model: pm.Model) -> tuple[Callable[..., list[Floats]], list[s
     n = batched[0].shape[0]
     full = [term if term.ndim else pt.full((n,), term) for term in together]
     # One call of a simple graph: to compile it would take longer than to run it.
-    function = compile_function(batched, full, mode="FAST_COMPILE", on_unused_input="ignore")
+    function = parametrised(plain, batched, full)
     return function, names, names + [potential.name for potential in guards]

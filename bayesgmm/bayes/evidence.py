@@ -29,6 +29,7 @@ from bayesgmm.errors import ArgumentError, FitError
 from bayesgmm.fit import MixtureFit
 from bayesgmm.mixture import Mixture
 from bayesgmm.seeding import as_generator, recorded_seed
+from bayesgmm.showing import Shown
 from bayesgmm.structure import CovarianceStructure, as_structure
 
 __all__ = ["Evidence", "bridge_sampling", "evidence_offset", "log_evidence", "log_prior_mass", "model_log_evidence"]
@@ -44,7 +45,7 @@ _POTENTIAL_DRAWS = 5000
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Evidence(Shown):
     """A log evidence and how sure it is.
 
     Parameters

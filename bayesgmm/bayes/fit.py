@@ -1,13 +1,13 @@
 """`fit_bayes`: the posterior of a Gaussian mixture, from a user's table to a MixtureFit.
 
 Prepares the data, fits by EM first (the chains start there, and it gives the components their names), draws with one of
-the engines (samplers.py), converts the draws to the user's units, relabels them, and warns where the result cannot be
-trusted (diagnostics.py, modes.py).
+the engines (samplers.py), makes a fit of the draws (result.py), and warns where it cannot be trusted (diagnostics.py,
+modes.py). Rows that are read chunk by chunk go another way (stream_fit.py).
 """
 
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,25 +15,24 @@ import pymc as pm
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from bayesgmm.bayes.checkpoint import Checkpoint, Left, read_left, run_identity
+from bayesgmm.bayes.compiled import mark_form
 from bayesgmm.bayes.density import log_prior
-from bayesgmm.bayes.diagnostics import diagnose, warn
-from bayesgmm.bayes.gibbs import describe_mixing
-from bayesgmm.bayes.model import COORDINATES, build_model
-from bayesgmm.bayes.modes import chain_starts, describe_chains
+from bayesgmm.bayes.diagnostics import warn
+from bayesgmm.bayes.model import build_model
+from bayesgmm.bayes.modes import chain_starts
 from bayesgmm.bayes.priors import Priors
-from bayesgmm.bayes.samplers import STARTS_BY_CHAIN, check_sampler, draw
-from bayesgmm.data import PreparedData, Scaling, prepare
+from bayesgmm.bayes.result import OWN_VARIABLES, posterior_fit
+from bayesgmm.bayes.samplers import RESUMABLE, STARTS_BY_CHAIN, check_sampler, draw
+from bayesgmm.data import PreparedData, Stream, prepare_or_open
 from bayesgmm.em.fit import fit_em
 from bayesgmm.errors import ArgumentError
-from bayesgmm.fit import FitInfo, MixtureFit, assemble
-from bayesgmm.mixture import Mixture
-from bayesgmm.posterior.relabel import Relabelling, relabel
+from bayesgmm.fit import MixtureFit
 from bayesgmm.seeding import as_generator, recorded_seed
 from bayesgmm.structure import CovarianceStructure, as_structure
 
-__all__ = ["fit_bayes"]
+__all__ = ["chain_seed", "describe_priors", "fit_bayes", "reference_fit"]
 
-_OWN_VARIABLES = ("weights", "means", "covariances")
 _STARTS = ("optima", "em")
 # Above it a library below would end the process, not raise an error.
 _MOST_DRAWS = 10**8
@@ -55,15 +54,19 @@ def fit_bayes(
     starts: str = "optima",
     sample_weight: ArrayLike | None = None,
     missing: str = "error",
+    checkpoint: str | Path | None = None,
+    checkpoint_seconds: float = 60.0,
     progress: bool = False,
+    max_memory: float | None = None,
     **options: Any,
 ) -> MixtureFit:
     """Sample the posterior of a Gaussian mixture.
 
     Parameters
     ----------
-    data : table or PreparedData
-        Rows and columns; see `prepare`.
+    data : table, PreparedData, or anything that `open_stream` opens
+        Rows and columns; see `prepare`. Rows of a memory map or of Parquet files that do not fit into memory, and those
+        of a Dask array or dataframe, are read chunk by chunk: with "gibbs" and "laplace".
     n_components : int
         Number of components, K.
     structure : str or CovarianceStructure, default "full"
@@ -79,11 +82,12 @@ def fit_bayes(
     model : pymc.Model, optional
         Made by `build_model` from the same data and changed as you like; it must keep variables named ``weights``,
         ``means`` and ``covariances``. Not together with `priors`.
-    sampler : {"nuts", "gibbs", "laplace", "smc", "advi"} or callable, default "nuts"
+    sampler : {"nuts", "gibbs", "laplace", "smc", "advi", "pathfinder"} or callable, default "nuts"
         "nuts": nutpie where every variable is continuous, PyMC's own NUTS otherwise. "gibbs": blocked conjugate Gibbs
         sampling; fast where components are well apart. "laplace": normal approximation at the mode, corrected by
         importance sampling; no chains; refuses where it is wrong. "smc": sequential Monte Carlo, for several modes.
-        "advi": variational, an approximation and marked as one. A callable is called as
+        "advi": variational; "pathfinder": normal distributions on the way of several searches for the mode, corrected
+        by importance sampling; both are approximations and marked as such. A callable is called as
         ``sampler(model, draws=, tune=, chains=, random_seed=, **options)`` and returns a DataTree with a posterior.
     starts : {"optima", "em"}, default "optima"
         Where the chains of "nuts" start: at every distinct optimum of EM that carries at least 1 % of the posterior by
@@ -92,8 +96,17 @@ def fit_bayes(
         Non-negative weights of the rows: a power likelihood.
     missing : {"error", "drop", "marginalize"}, default "error"
         See `prepare`.
+    checkpoint : str or Path, optional
+        For "nuts" and "gibbs": a Zarr store (``.zarr``) in which the run leaves what it has drawn. A call that finds
+        what an earlier one has left goes on; it must be the same call, but for `draws`, which may grow. "gibbs" then
+        gives bit for bit the draws of a run that was not interrupted; chains of "nuts" adapt anew, for a shorter time,
+        and ``fit.info.settings["resumed_after"]`` says where they were joined. `load` reads the draws so far.
+    checkpoint_seconds : float, default 60
+        Least time between two checkpoints, in seconds.
     progress : bool, default False
         Whether to show progress.
+    max_memory : float, optional
+        Bytes that rows may take in memory; what needs more is read chunk by chunk. Default half of what is available.
     **options
         For the sampler, such as ``target_accept`` or ``cores``.
 
@@ -110,6 +123,8 @@ def fit_bayes(
         When an argument is illegal.
     FitError
         When the log posterior is not finite where the chains start, or "laplace" cannot be trusted.
+    FileFormatError
+        When `checkpoint` is there and is none, or is damaged.
     KeyboardInterrupt
         When sampling is interrupted before there is a draw; later, the draws made so far are returned.
 
@@ -129,50 +144,81 @@ def fit_bayes(
     method = check_sampler(sampler)
     if starts not in _STARTS:
         raise ArgumentError(f"starts={starts!r} is not known; use one of {', '.join(map(repr, _STARTS))}")
-    prepared = prepare(data, sample_weight=sample_weight, missing=missing)
+    prepared = prepare_or_open(data, sample_weight=sample_weight, missing=missing, max_memory=max_memory)
+    if isinstance(prepared, Stream):
+        # It builds on this module.
+        from bayesgmm.bayes.stream_fit import fit_bayes_stream
+
+        return fit_bayes_stream(
+            prepared, n_components, structure=structure, priors=priors, seed=seed, draws=draws, tune=tune,
+            chains=chains, em=em, model=model, sampler=method, checkpoint=checkpoint, progress=progress,
+            max_memory=max_memory, **options,
+        )  # fmt: skip
     prepared.check_components(n_components)
     chosen = as_structure(structure, prepared.n_features)
-    number = recorded_seed(seed)
+    left = None if checkpoint is None else _left_by(method, checkpoint)
+    number = recorded_seed(seed if seed is not None or left is None else left.identity["seed"])
     scaling = prepared.scaling(chosen)
-    reference = _reference(em, prepared, n_components, chosen, number)
-    prior_words = _describe_priors(priors, model, prepared, chosen, n_components)
+    reference = reference_fit(em, prepared, n_components, chosen, number)
+    prior_words = describe_priors(priors, model, prepared, chosen, n_components)
+    given = model
     if model is None:
         model = build_model(prepared, n_components, chosen, priors)
+        # Of everything else the names of its data tell; so another fit of this form compiles nothing.
+        mark_form(model, (chosen, n_components, prepared.n_features))
     _check_model(model)
     begun = time.perf_counter()
-    plan = {"draws": int(draws), "tune": int(tune), "chains": int(chains), "seed": _chain_seed(number)}
+    plan = {"draws": int(draws), "tune": int(tune), "chains": int(chains), "seed": chain_seed(number)}
     start, modes = scaling.mixture_to_standard(reference.mixture), None
     if method in STARTS_BY_CHAIN and starts == "optima":
         start, modes = chain_starts(reference, model, chosen, scaling, plan["chains"])
-    groups = draw(sampler, model, structure=chosen, start=start, plan=plan, progress=progress, options=options)
-    seconds = time.perf_counter() - begun
-    of_prior = log_prior(model, groups["posterior"])
-    if of_prior is not None:
-        groups["log_prior"] = of_prior
-    draws_user = _to_user(groups["posterior"], scaling, prepared)
-    matched = relabel(draws_user, prepared.values, reference=reference.mixture, sample_weight=prepared.sample_weight)
-    groups["posterior"] = _relabelled_extras(groups["posterior"], matched)
-    diagnostics = {"seconds": seconds, **diagnose(matched, groups, chosen)}
-    if method == "gibbs":
-        diagnostics["mixing_in_words"] = describe_mixing(
-            max_r_hat=diagnostics["max_r_hat"], min_ess=diagnostics["min_ess"],
-            n_draws=diagnostics["chains"] * diagnostics["draws"],
-        )  # fmt: skip
-    if modes is not None:
-        groups["modes"], diagnostics["modes_in_words"] = describe_chains(reference, matched.mixture, modes)
-    warn(diagnostics)
     settings = {
         **plan, **prior_words, "sampler": method, "starts": starts, "scale": prepared.scale,
         "n_dropped": prepared.n_dropped,
     }  # fmt: skip
-    info = FitInfo(
-        method, chosen.code, int(n_components), number, settings, diagnostics,
-        {name: version(name) for name in ("bayesgmm", "pymc", "arviz", "nutpie", "numpy")},
-    )  # fmt: skip
-    return assemble(matched.mixture, prepared, info, scaling, groups=groups, model=model)
+
+    def fit_of(groups: Mapping[str, xr.Dataset], seconds: float) -> MixtureFit:
+        """Make the fit that draws stand for, all of them or those so far."""
+        return posterior_fit(
+            groups, prepared=prepared, reference=reference, scaling=scaling, structure=chosen, method=method,
+            seed=number, settings=settings | _joins(groups), seconds=seconds, modes=modes, model=model,
+        )  # fmt: skip
+
+    place = None
+    if checkpoint is not None:
+        asked = {"n_components": int(n_components), "structure": chosen.code, **settings, "seed": number}
+        identity = run_identity(prepared, given, reference.mixture, asked, options)
+        place = Checkpoint(
+            checkpoint, seconds=checkpoint_seconds, identity=identity, left=left, draws=plan["draws"], describe=fit_of
+        )
+    groups = draw(
+        sampler, model, structure=chosen, start=start, plan=plan, progress=progress, options=options, checkpoint=place
+    )
+    seconds = time.perf_counter() - begun if place is None else place.seconds
+    of_prior = log_prior(model, groups["posterior"])
+    if of_prior is not None:
+        groups["log_prior"] = of_prior
+    fit = fit_of(groups, seconds)
+    warn(fit.info.diagnostics)
+    return fit
 
 
 # -------------------------------------------------------------------- before
+
+
+def _left_by(method: str, checkpoint: str | Path) -> Left | None:
+    """Read what an earlier call has left, or say that this sampler leaves nothing."""
+    if method not in RESUMABLE:
+        raise ArgumentError(
+            f"checkpoint={str(checkpoint)!r} goes with sampler='nuts' or 'gibbs'; {method!r} has nothing to go on from"
+        )
+    return read_left(checkpoint)
+
+
+def _joins(groups: Mapping[str, xr.Dataset]) -> dict[str, Any]:
+    """Return how many draws there were each time that the run was taken up again; nothing where it never was."""
+    joins = groups["sample_stats"].attrs.get("resumed_after", "") if "sample_stats" in groups else ""
+    return {"resumed_after": [int(part) for part in joins.split()]} if joins else {}
 
 
 def _check_settings(draws: int, tune: int, chains: int, options: Mapping[str, Any]) -> None:
@@ -189,7 +235,7 @@ def _check_settings(draws: int, tune: int, chains: int, options: Mapping[str, An
         raise ArgumentError(f"target_accept={accept!r} must lie between 0 and 1")
 
 
-def _describe_priors(
+def describe_priors(
     priors: Priors | None, model: pm.Model | None, prepared: PreparedData, structure: CovarianceStructure, k: int
 ) -> dict[str, Any]:
     """Return the priors for the record: as data, and in words."""
@@ -197,46 +243,39 @@ def _describe_priors(
         if priors is not None:
             raise ArgumentError("pass priors or model, not both: a model has its priors already")
         return {"priors": None, "priors_in_words": "those of the model that was given"}
+    if priors is not None and not isinstance(priors, Priors):
+        raise ArgumentError(f"priors={priors!r} must be Priors(...) or None")
     given = priors or Priors()
     return {"priors": given.to_dict(), "priors_in_words": given.resolve(prepared, structure, k).describe()}
 
 
 def _check_model(model: pm.Model) -> None:
-    absent = [name for name in _OWN_VARIABLES if name not in model.named_vars]
+    absent = [name for name in OWN_VARIABLES if name not in model.named_vars]
     if absent:
         raise ArgumentError(f"the model has no variable named {absent[0]!r}; keep weights, means and covariances")
 
 
-def _reference(
-    em: MixtureFit | None, prepared: PreparedData, n_components: int, structure: CovarianceStructure, seed: int
+def reference_fit(
+    em: MixtureFit | None,
+    rows: PreparedData | Stream,
+    n_components: int,
+    structure: CovarianceStructure,
+    seed: int,
+    max_memory: float | None = None,
 ) -> MixtureFit:
-    """Return the EM fit that gives starts and names."""
+    """Return the EM fit that gives starts and names: the one that was given, or a new one."""
     if em is None:
-        return fit_em(prepared, n_components, structure=structure, seed=seed)
-    if em.has_draws or em.n_components != n_components or em.features != prepared.features:
+        return fit_em(rows, n_components, structure=structure, seed=seed, max_memory=max_memory)
+    if not isinstance(em, MixtureFit):
+        raise ArgumentError(f"em must be a MixtureFit, not {type(em).__name__}")
+    if em.has_draws or em.n_components != n_components or em.features != rows.features:
         raise ArgumentError(
             f"em={em!r} must be a point estimate with {n_components} components and the columns "
-            f"{', '.join(prepared.features)}"
+            f"{', '.join(rows.features)}"
         )
     return em
 
 
-def _chain_seed(number: int) -> int:
+def chain_seed(number: int) -> int:
+    """Return the seed of the sampler, which has another purpose than that of EM."""
     return int(as_generator(number, purpose=1).integers(2**31))
-
-
-# -------------------------------------------------------------------- after
-
-
-def _to_user(posterior: xr.Dataset, scaling: Scaling, prepared: PreparedData) -> Mixture:
-    weights, means, covariances = (posterior[name].transpose("chain", "draw", ...).values for name in _OWN_VARIABLES)
-    return scaling.mixture_to_user(Mixture(weights, means, covariances, prepared.features))
-
-
-def _relabelled_extras(posterior: xr.Dataset, matched: Relabelling) -> xr.Dataset:
-    """Keep the variables that a user has added, their components permuted like the rest."""
-    extras = posterior.drop_vars([*_OWN_VARIABLES, *COORDINATES], errors="ignore")
-    order = xr.DataArray(matched.permutations, dims=("chain", "draw", "component"))
-    permuted = extras.map(lambda values: values.isel(component=order) if "component" in values.dims else values)
-    used = {dim for values in permuted.data_vars.values() for dim in values.dims} | {"chain", "draw"}
-    return permuted.drop_vars([name for name in permuted.coords if name not in used])

@@ -10,8 +10,8 @@ Rows, weights and the numbers of the prior are read from the PyMC model, so that
 it is set. Chains run side by side in threads, in compiled code.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from threading import Event, Lock
 from typing import Any, NamedTuple
 
@@ -20,21 +20,22 @@ import pymc as pm
 import xarray as xr
 from numpy.typing import NDArray
 
+from bayesgmm.bayes.checkpoint import Checkpoint, longest_block
+from bayesgmm.bayes.conjugate_model import read_prior, rows_and_copies
+from bayesgmm.bayes.gibbs_chains import Chain, Draws, Standing, chains_of, room_for, state_of
 from bayesgmm.cores import available_cores
 from bayesgmm.errors import ArgumentError
 from bayesgmm.kernels.gibbs import Parameters, Prior, run_chain
 from bayesgmm.mixture import Mixture
+from bayesgmm.progress import progress_bar
 from bayesgmm.structure import CovarianceStructure
 
-__all__ = ["BATCH", "CONJUGATE", "batches", "check_count", "chunk_bounds", "describe_mixing", "random_streams",
-           "read_prior", "run_in_threads", "sample_gibbs"]  # fmt: skip
+__all__ = ["BATCH", "batches", "check_count", "chunk_bounds", "describe_mixing", "groups_of",
+           "random_streams", "run_in_threads", "sample_gibbs", "start_parameters"]  # fmt: skip
 
 Floats = NDArray[np.float64]
 
-#: Codes of the structures whose conditionals are conjugate.
-CONJUGATE = ("EII", "VII", "EEI", "VVI", "EEE", "VVV")
-
-#: Rows of a chunk, each of which has its own stream of random numbers.
+#: Rows of a chunk: what they count is added up before it is added to the rest.
 CHUNK = 2**14
 
 #: Rows times components of a batch of sweeps: some tenths of a second, after which Ctrl-C is noticed.
@@ -42,14 +43,8 @@ BATCH = 5 * 10**6
 _LEAST_WEIGHT = 1e-3
 _BAD_R_HAT = 1.01
 _FEW_DRAWS = 400
-
-# What `build_model` makes the variables of: the kind of distribution and the data it is given.
-_DISTRIBUTIONS = {
-    "weights": ("Dirichlet", {"concentration"}),
-    "means": ("Normal", {"mean_location", "mean_sd"}),
-    "correlated means": ("MvNormal", {"mean_location", "mean_chol"}),
-    "precisions": ("CustomDist", {"precision_dof", "scale_dof", "scale_rate", "scale_guard"}),
-}
+# Seconds between two looks at whether a checkpoint is due.
+_NAP = 0.1
 
 
 def sample_gibbs(
@@ -64,6 +59,7 @@ def sample_gibbs(
     progress: bool = False,
     thin: int = 1,
     cores: int | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> dict[str, xr.Dataset]:
     """Sample the posterior of a Gaussian mixture by blocked Gibbs.
 
@@ -85,6 +81,8 @@ def sample_gibbs(
         Sweeps for each draw.
     cores : int, optional
         Chains that run at the same time. Default: as many as there are cores.
+    checkpoint : Checkpoint, optional
+        Where the run leaves what it has drawn, and finds what an earlier call has left. The draws do not depend on it.
 
     Returns
     -------
@@ -108,29 +106,35 @@ def sample_gibbs(
     """
     prior = read_prior(model, structure)
     plan = _Plan(
-        prior, model["concentration"].get_value(), *_rows_and_copies(model), draws, tune, check_count("thin", thin)
+        prior, model["concentration"].get_value(), *rows_and_copies(model), draws, tune, check_count("thin", thin)
     )
+    left = None if checkpoint is None else checkpoint.state
+    every = _new_chains(plan, start, seed, chains) if left is None else chains_of(left, draws)
+    features = tuple(map(str, model.coords["feature"]))
 
-    def run(chain: int, advance: Callable[[int], bool]) -> _Draws:
+    def run(chain: int, advance: Callable[[int], bool]) -> None:
         """Run one chain."""
-        return _run_chain(plan, start, chain, seed, advance)
+        _run_chain(plan, every[chain], advance)
 
-    results, _ = run_in_threads(run, chains, cores=cores, total=chains * (tune + draws), progress=progress)
-    kept = min(result.made for result in results)
-    if kept == 0:
+    def save_when_due() -> None:
+        """Write a checkpoint, if it is time."""
+        if checkpoint is not None and checkpoint.is_due():
+            checkpoint.write(state_of(every), _groups(plan, every, features))
+
+    ahead = sum(tune + draws - chain.standing.tuned - chain.standing.made for chain in every)
+    try:
+        run_in_threads(
+            run, chains, cores=cores, total=ahead, progress=progress,
+            meanwhile=None if checkpoint is None else save_when_due,
+        )  # fmt: skip
+    finally:
+        # Whatever ended the run, an interruption of another kind included.
+        groups = _groups(plan, every, features)
+        if checkpoint is not None and ahead:
+            checkpoint.write(state_of(every), groups)
+    if not groups:
         raise KeyboardInterrupt("sampling was interrupted before the first draw")
-    found = Parameters(*(np.stack(values)[:, :kept] for values in zip(*(r.parameters for r in results), strict=True)))
-    log_likelihood = np.stack([result.log_likelihood[:kept] for result in results])
-    stats = xr.Dataset(
-        {
-            "lp": (("chain", "draw"), log_likelihood + _log_prior(prior, plan.concentration, found)),
-            "n_filled": (("chain", "draw"), np.stack([result.n_filled[:kept] for result in results])),
-        }
-    )
-    if kept < draws:
-        stats.attrs["interrupted_after"] = kept
-    mixture = _mixture(found, tuple(map(str, model.coords["feature"])))
-    return {"posterior": mixture.to_dataset(), "sample_stats": stats}
+    return groups
 
 
 def describe_mixing(*, max_r_hat: float, min_ess: float, n_draws: int) -> str:
@@ -161,118 +165,19 @@ def describe_mixing(*, max_r_hat: float, min_ess: float, n_draws: int) -> str:
     )
 
 
-# -------------------------------------------------------------------- what the model says
-
-
-def read_prior(model: pm.Model, structure: CovarianceStructure, *, guard_is_normalised: bool = False) -> Prior:
-    """Read the prior from a model.
-
-    Parameters
-    ----------
-    model : pymc.Model
-        Made by `build_model` and not changed.
-    structure : CovarianceStructure
-        The structure that it was made for.
-    guard_is_normalised : bool, default False
-        Whether the factor that rules out spikes is part of the Wishart distribution given C, normalised, as a random
-        number of components needs it, or multiplies the joint density, as in the model (math.md, 4.4 and 10.4).
-
-    Returns
-    -------
-    Prior
-        For the kernels, standardised units.
-
-    Raises
-    ------
-    ArgumentError
-        When the structure is not conjugate, or the model was changed.
-    """
-    if structure.code not in CONJUGATE:
-        raise ArgumentError(
-            f"sampler='gibbs' has no exact conditionals for structure {structure}; use sampler='nuts', or one of "
-            f"{', '.join(CONJUGATE)}"
-        )
-    _refuse_changes(model)
-    rate = np.asarray(model["scale_rate"].get_value(), dtype=float)
-    return Prior(
-        location=np.ascontiguousarray(model["mean_location"].get_value(), dtype=float),
-        mean_precision=_mean_precision(model),
-        dof=float(model["precision_dof"].get_value()[0]),
-        scale_dof=float(model["scale_dof"].get_value()),
-        scale_rate=np.ascontiguousarray(np.diag(rate) if rate.ndim == 1 else rate),
-        guard=np.ascontiguousarray(model["scale_guard"].get_value(), dtype=float),
-        guard_is_normalised=guard_is_normalised,
-        is_diagonal=structure.is_diagonal,
-        is_spherical=structure.is_spherical,
-        is_shared=structure.is_shared,
-    )
-
-
-def _mean_precision(model: pm.Model) -> Floats:
-    if "mean_sd" in model.named_vars:
-        return np.diag(1.0 / np.asarray(model["mean_sd"].get_value(), dtype=float) ** 2)
-    root = np.linalg.inv(model["mean_chol"].get_value())
-    return np.ascontiguousarray(root.T @ root)
-
-
-def _refuse_changes(model: pm.Model) -> None:
-    """Refuse a model whose posterior is not the one that the conditionals are derived from."""
-    free, observed, derived = (
-        {variable.name for variable in group} for group in (model.free_RVs, model.observed_RVs, model.deterministics)
-    )
-    if "precisions" not in free:
-        raise ArgumentError(
-            "sampler='gibbs' has exact conditionals for inverse Wishart covariances only; use "
-            "Priors(covariance='wishart') or sampler='nuts'"
-        )
-    strange = (free - set(_DISTRIBUTIONS)) | (observed ^ {"x"}) | (derived - {"covariances", "weights"})
-    strange |= {potential.name for potential in model.potentials} | ({"means"} - free)
-    strange |= {name for name in free & set(_DISTRIBUTIONS) if not _is_as_built(model, name)}
-    if strange:
-        raise ArgumentError(
-            f"sampler='gibbs' knows the model of build_model only, and this one was changed "
-            f"({', '.join(sorted(strange))}); use sampler='nuts'"
-        )
-
-
-def _is_as_built(model: pm.Model, name: str) -> bool:
-    """Whether a variable has the distribution and the data that `build_model` gives it."""
-    from pytensor.graph.traversal import ancestors
-
-    node = model[name].owner
-    data = {variable.name for variable in model.data_vars}
-    given = {ancestor.name for ancestor in ancestors(node.inputs) if ancestor.name in data}
-    expected = _DISTRIBUTIONS["correlated means" if name == "means" and "mean_chol" in data else name]
-    return type(node.op).__name__.startswith(expected[0]) and given == expected[1]
-
-
-def _rows_and_copies(model: pm.Model) -> tuple[Floats, NDArray[np.int64]]:
-    """Return the rows that count, standardised units, and how often each occurs."""
-    if "pattern_members" in model.named_vars:
-        raise ArgumentError("sampler='gibbs' needs complete rows; use sampler='nuts', or missing='drop'")
-    rows, weights = (np.asarray(model[name].get_value(), dtype=float) for name in ("rows", "row_weights"))
-    copies = np.rint(weights)
-    if not np.array_equal(copies, weights):
-        fractional = weights[copies != weights]
-        raise ArgumentError(
-            f"sampler='gibbs' gives each copy of a row a label, and {len(fractional)} rows have weights that are not "
-            f"whole numbers (the first is {fractional[0]:g}); use sampler='nuts'"
-        )
-    kept = copies > 0
-    return np.ascontiguousarray(rows[kept]), copies[kept].astype(np.int64)
-
-
 # -------------------------------------------------------------------- running
 
 
-def random_streams(seed: int, chain: int, count: int) -> NDArray[np.uint64]:
-    """Return the states of independent streams of random numbers, shape (count, 4), for a chain."""
+def random_streams(seed: int, chain: int) -> NDArray[np.uint64]:
+    """Return the random numbers of a chain, shape (2, 4): key and sweep of its labels, state of its parameters."""
     sequence = np.random.SeedSequence(seed, spawn_key=(chain,))
-    return np.stack([child.generate_state(4, np.uint64) for child in sequence.spawn(count)])
+    streams = np.array([child.generate_state(4, np.uint64) for child in sequence.spawn(2)], dtype=np.uint64)
+    streams[0, 1:] = 0
+    return streams
 
 
 def chunk_bounds(n: int) -> NDArray[np.int64]:
-    """Return where chunks of rows begin and end; it depends on the number of rows only."""
+    """Return where chunks of rows, which are added up one after the other, begin and end."""
     count = max(1, -(-n // CHUNK))
     return np.arange(count + 1, dtype=np.int64) * n // count
 
@@ -289,25 +194,16 @@ class _Plan(NamedTuple):
     thin: int
 
 
-class _Draws(NamedTuple):
-    """The draws of a chain: how many were made, and room for all of them."""
-
-    made: int
-    parameters: Parameters
-    log_likelihood: Floats
-    n_filled: NDArray[np.int64]
-
-    def part(self, first: int, size: int) -> tuple[Parameters, Floats, NDArray[np.int64]]:
-        """Return the places of some draws, for the kernel to fill in."""
-        chosen = slice(first, first + size)
-        places = Parameters(*(values[chosen] for values in self.parameters))
-        return places, self.log_likelihood[chosen], self.n_filled[chosen]
-
-
 def run_in_threads[T](
-    run: Callable[[int, Callable[[int], bool]], T], chains: int, *, cores: int | None, total: int, progress: bool
+    run: Callable[[int, Callable[[int], bool]], T],
+    chains: int,
+    *,
+    cores: int | None,
+    total: int,
+    progress: bool,
+    meanwhile: Callable[[], None] | None = None,
 ) -> tuple[list[T], bool]:
-    """Run chains in threads; an interruption ends them at their next batch.
+    """Run chains in threads; an interruption, or an error in one of them, ends all at their next batch.
 
     Parameters
     ----------
@@ -322,6 +218,8 @@ def run_in_threads[T](
         Steps of all chains together, for the progress bar.
     progress : bool
         Whether to show it.
+    meanwhile : callable, optional
+        Called some times a second in the calling thread.
 
     Returns
     -------
@@ -330,11 +228,9 @@ def run_in_threads[T](
     is_interrupted : bool
         Whether they were told to stop.
     """
-    from rich.progress import Progress
-
     is_stopped, lock = Event(), Lock()
     n_workers = min(chains, available_cores() if cores is None else check_count("cores", cores))
-    with Progress(disable=not progress) as bar, ThreadPoolExecutor(n_workers) as pool:
+    with progress_bar(progress=progress) as bar, ThreadPoolExecutor(n_workers) as pool:
         task = bar.add_task("sampling", total=total)
 
         def advance(steps: int) -> bool:
@@ -345,7 +241,9 @@ def run_in_threads[T](
 
         futures = [pool.submit(run, chain, advance) for chain in range(chains)]
         try:
-            wait(futures)
+            while _wait_for_some(futures, None if meanwhile is None else _NAP):
+                if meanwhile is not None:
+                    meanwhile()
         except KeyboardInterrupt:
             is_stopped.set()
         except BaseException:
@@ -354,23 +252,40 @@ def run_in_threads[T](
         return [future.result() for future in futures], is_stopped.is_set()
 
 
-def _run_chain(plan: _Plan, start: Mixture, chain: int, seed: int, advance: Callable[[int], bool]) -> _Draws:
-    bounds = chunk_bounds(len(plan.rows))
-    streams = random_streams(seed, chain, len(bounds))
-    parameters = _start_parameters(start, plan.prior)
+def _wait_for_some(futures: Sequence[Future[Any]], seconds: float | None) -> bool:
+    """Wait for the end of all chains, or so long; say whether any goes on. Raise what a chain has raised."""
+    done, going_on = wait(futures, timeout=seconds, return_when=FIRST_EXCEPTION)
+    for future in done:
+        future.result()
+    return bool(going_on)
+
+
+def _new_chains(plan: _Plan, start: Mixture, seed: int, count: int) -> list[Chain]:
+    parameters = start_parameters(start, plan.prior)
+    return [
+        Chain(room_for(plan.draws, parameters), Standing(0, 0, parameters, random_streams(seed, chain)))
+        for chain in range(count)
+    ]
+
+
+def _run_chain(plan: _Plan, chain: Chain, advance: Callable[[int], bool]) -> None:
+    """Run a chain from where it stands to its last draw, or until it is told to stop."""
+    tuned, made, parameters, streams = chain.standing.copy()
     batch = max(1, BATCH // (plan.thin * int(plan.copies.sum()) * len(plan.concentration)))
+    bounds = chunk_bounds(len(plan.rows))
     given = plan.prior, plan.concentration, plan.rows, plan.copies, bounds, parameters, streams, plan.thin
-    for size in batches(plan.tune, batch):
-        run_chain(*given, *_room(size, parameters).part(0, size))
+    for size in batches(plan.tune - tuned, batch):
+        run_chain(*given, *room_for(size, parameters))
+        tuned += size
+        chain.standing = Standing(tuned, made, parameters, streams).copy()
         if not advance(size):
-            return _room(plan.draws, parameters)
-    draws, made = _room(plan.draws, parameters), 0
-    for size in batches(plan.draws, batch):
-        run_chain(*given, *draws.part(made, size))
+            return
+    for size in batches(plan.draws - made, batch):
+        run_chain(*given, *chain.draws.part(made, size))
         made += size
+        chain.standing = Standing(tuned, made, parameters, streams).copy()
         if not advance(size):
-            break
-    return draws._replace(made=made)
+            return
 
 
 def batches(total: int, size: int) -> list[int]:
@@ -378,14 +293,8 @@ def batches(total: int, size: int) -> list[int]:
     return [min(size, total - first) for first in range(0, total, size)]
 
 
-def _room(count: int, parameters: Parameters) -> _Draws:
-    """Make room for draws; the scale matrix is not kept."""
-    log_weights, means, factors = (np.empty((count, *values.shape)) for values in parameters[:3])
-    kept = Parameters(log_weights, means, factors, np.empty((0, 0, 0)))
-    return _Draws(0, kept, np.empty(count), np.empty(count, dtype=np.int64))
-
-
-def _start_parameters(start: Mixture, prior: Prior) -> Parameters:
+def start_parameters(start: Mixture, prior: Prior) -> Parameters:
+    """Return where a chain starts, for the kernels."""
     weights = np.maximum(start.weights, _LEAST_WEIGHT)
     factors = np.linalg.cholesky(np.linalg.inv(start.covariances))
     return Parameters(
@@ -405,6 +314,52 @@ def check_count(name: str, value: Any) -> int:
 
 
 # -------------------------------------------------------------------- what the draws say
+
+
+def _groups(plan: _Plan, chains: list[Chain], features: tuple[str, ...]) -> dict[str, xr.Dataset]:
+    """Return the draws made so far, as many of as many chains as there are; nothing where there are none."""
+    chosen, made = longest_block(np.array([chain.standing.made for chain in chains]))
+    if made == 0:
+        return {}
+    parts = [chains[chain].draws.part(0, made) for chain in chosen]
+    return groups_of(parts, plan.prior, plan.concentration, features, plan.draws)
+
+
+def groups_of(
+    parts: Sequence[Draws], prior: Prior, concentration: Floats, features: tuple[str, ...], draws: int
+) -> dict[str, xr.Dataset]:
+    """Return draws as the groups that `sample_gibbs` returns.
+
+    Parameters
+    ----------
+    parts : sequence of Draws
+        Those of each chain, equally many.
+    prior : Prior
+        The prior.
+    concentration : ndarray, shape (K,)
+        Of the Dirichlet prior on the weights.
+    features : tuple of str
+        Names of the columns.
+    draws : int
+        How many each chain was to make.
+
+    Returns
+    -------
+    dict of str to Dataset
+        ``posterior`` and ``sample_stats``.
+    """
+    found = Parameters(*(np.stack(values) for values in zip(*(part.parameters for part in parts), strict=True)))
+    log_likelihood = np.stack([part.log_likelihood for part in parts])
+    stats = xr.Dataset(
+        {
+            "lp": (("chain", "draw"), log_likelihood + _log_prior(prior, concentration, found)),
+            "n_filled": (("chain", "draw"), np.stack([part.n_filled for part in parts])),
+        }
+    )
+    made = log_likelihood.shape[1]
+    if made < draws:
+        stats.attrs["interrupted_after"] = made
+    return {"posterior": _mixture(found, features).to_dataset(), "sample_stats": stats}
 
 
 def _mixture(draws: Parameters, features: tuple[str, ...]) -> Mixture:

@@ -5,10 +5,11 @@ that normal distribution, weighted by how much denser the posterior is there, ar
 mean of the weights is the evidence. Whether the weights can be trusted is read from the Pareto shape of their tail,
 k-hat: above 0.7 they cannot, and nothing is returned in their name (Vehtari et al. 2024).
 
-Gradients are exact and cheap, so the Hessian is taken from their central differences.
+Gradients are exact and cheap, so the Hessian is taken from their central differences. Where rows are read chunk by
+chunk, its gradients, and the densities of many draws, come from one pass each (streamed_density.py).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,16 @@ from scipy.stats import multivariate_normal, multivariate_t
 
 from bayesgmm.bayes.density import UnconstrainedDensity, unconstrained_density
 from bayesgmm.bayes.model import start_values
+from bayesgmm.bayes.streamed_density import StreamedDensity, streamed_density
+from bayesgmm.bayes.streamed_rows import StreamedRows
 from bayesgmm.bayes.symmetry import in_region
 from bayesgmm.bayes.vectors import as_dataset
 from bayesgmm.errors import FitError
 from bayesgmm.mixture import Mixture
 from bayesgmm.structure import CovarianceStructure
 
-__all__ = ["LARGEST_KHAT", "ImportanceSample", "Laplace", "importance_sample", "laplace_at", "sample_laplace"]
+__all__ = ["LARGEST_KHAT", "ImportanceSample", "Laplace", "importance_sample", "laplace_at", "sample_laplace",
+           "sample_laplace_stream", "weigh"]  # fmt: skip
 
 Floats = NDArray[np.float64]
 
@@ -44,9 +48,10 @@ _TAIL_DOF = 10
 _STEP = 1e-5
 # How far from the top the search for the mode may end, in log density: half the Newton decrement.
 _FLAT = 1e-6
-# Proposals for each draw that is kept, so that few draws are kept twice.
+# Proposals for each draw that is kept, so that few draws are kept twice; one, where weights are nearly equal.
 _PROPOSALS_PER_DRAW = 4
 _FEW_PROPOSALS = 4000
+_NEARLY_EQUAL = 0.9
 # Stands for an infinite objective, which line searches do not understand.
 _FORBIDDEN = 1e300
 
@@ -94,6 +99,8 @@ class ImportanceSample:
         Log mass of the posterior in the region sampled.
     mcse : float
         Monte Carlo standard error of `log_evidence`.
+    log_densities : ndarray, shape (S,), optional
+        The log posterior at `vectors`, not normalised.
     """
 
     vectors: Floats
@@ -102,14 +109,19 @@ class ImportanceSample:
     efficiency: float
     log_evidence: float
     mcse: float
+    log_densities: Floats | None = None
 
     def resample(self, n: int, rng: np.random.Generator) -> Floats:
         """Draw vectors without weights, in random order; few of them twice when n is well below S."""
+        return self.vectors[self.chosen(n, rng)]
+
+    def chosen(self, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
+        """Draw the positions of vectors without weights."""
         # Stratified: the number of times that a vector is taken is within one of its expectation.
         points = (np.arange(n) + rng.random(n)) / n
         total = np.cumsum(np.exp(self.log_weights))
         chosen = np.searchsorted(total / total[-1], points)
-        return self.vectors[rng.permutation(chosen)]
+        return rng.permutation(chosen)
 
 
 def laplace_at(density: UnconstrainedDensity, start: Floats) -> Laplace:
@@ -166,10 +178,14 @@ def laplace_at(density: UnconstrainedDensity, start: Floats) -> Laplace:
 
 def _hessian(density: UnconstrainedDensity, vector: Floats) -> Floats:
     steps = _STEP * np.eye(density.size)
-    columns = [
-        (density.evaluate(vector + step)[1] - density.evaluate(vector - step)[1]) / (2 * _STEP) for step in steps
-    ]
-    return 0.5 * (np.asarray(columns) + np.asarray(columns).T)
+    points = np.concatenate([vector + steps, vector - steps])
+    _, gradients = density.evaluate_all(points)
+    columns = (gradients[: density.size] - gradients[density.size :]) / (2 * _STEP)
+    return 0.5 * (columns + columns.T)
+
+
+def _values(density: UnconstrainedDensity, vectors: Floats) -> Floats:
+    return density.values(vectors) if isinstance(density, StreamedDensity) else density.evaluate_all(vectors)[0]
 
 
 def importance_sample(
@@ -216,11 +232,12 @@ def _weighted(
     noise = proposal.rvs(n, random_state=rng).reshape(n, density.size)
     vectors = approximation.mode + noise @ approximation.chol.T
     log_proposal = proposal.logpdf(noise) - np.log(np.abs(np.diagonal(approximation.chol))).sum()
-    ratios = np.array([density.evaluate(vector)[0] for vector in vectors]) - log_proposal
+    log_densities = _values(density, vectors)
+    ratios = log_densities - log_proposal
     ratios[np.isnan(ratios)] = -np.inf
     legal = np.flatnonzero(np.isfinite(ratios))
     ratios[legal[~in_region(density, approximation.mode, vectors[legal])]] = -np.inf
-    return weigh(vectors, ratios)
+    return replace(weigh(vectors, ratios), log_densities=log_densities)
 
 
 def weigh(vectors: Floats, log_ratios: Floats) -> ImportanceSample:
@@ -300,17 +317,76 @@ def sample_laplace(
     FitError
         When k-hat is above 0.7, or the posterior has no peak near the start.
     """
-    rng = np.random.default_rng(seed)
     density = unconstrained_density(model, start_values(model, structure, start))
+    groups, _ = _draw(model, density, draws, chains, np.random.default_rng(seed))
+    return groups
+
+
+def sample_laplace_stream(
+    rows: StreamedRows,
+    model: pm.Model,
+    *,
+    structure: CovarianceStructure,
+    start: Mixture,
+    draws: int,
+    tune: int,
+    chains: int,
+    seed: int,
+    progress: bool = False,
+) -> dict[str, xr.Dataset]:
+    """Draw as `sample_laplace` does, from the posterior of rows that are read chunk by chunk.
+
+    Parameters
+    ----------
+    rows : StreamedRows
+        The rows.
+    model : pymc.Model
+        Made by `build_model` of `prior_rows`.
+    structure : CovarianceStructure
+        The structure it was built for.
+    start : Mixture
+        Near the mode; one mixture, standardised units.
+    draws, tune, chains : int
+        ``chains * draws`` draws are made; they are independent, so chains are a matter of form and `tune` is not used.
+    seed : int
+        Seed. Draws are those of `sample_laplace` from the same rows in memory, but for rounding.
+    progress : bool, default False
+        Not used.
+
+    Returns
+    -------
+    dict of str to Dataset
+        Groups ``posterior``, ``sample_stats``, and ``all_rows``: the log-likelihood of each draw, standardised units.
+
+    Raises
+    ------
+    FitError
+        When k-hat is above 0.7, or the posterior has no peak near the start.
+    """
+    density = streamed_density(rows, model, start_values(model, structure, start))
+    groups, vectors = _draw(model, density, draws, chains, np.random.default_rng(seed))
+    of_prior = np.array([density.log_prior(vector) for vector in vectors]).reshape(chains, draws)
+    return groups | {"all_rows": xr.Dataset({"log_likelihood": groups["sample_stats"]["lp"] - of_prior})}
+
+
+def _draw(
+    model: pm.Model, density: UnconstrainedDensity, draws: int, chains: int, rng: np.random.Generator
+) -> tuple[dict[str, xr.Dataset], Floats]:
+    """Draw; return the groups, and the unconstrained vectors (chains * draws, size)."""
     approximation = laplace_at(density, density.start)
-    weighted = importance_sample(density, approximation, max(_FEW_PROPOSALS, _PROPOSALS_PER_DRAW * draws * chains), rng)
+    total = draws * chains
+    weighted = importance_sample(density, approximation, max(_FEW_PROPOSALS, total), rng)
+    if weighted.efficiency < _NEARLY_EQUAL and _PROPOSALS_PER_DRAW * total > _FEW_PROPOSALS:
+        weighted = importance_sample(density, approximation, _PROPOSALS_PER_DRAW * total, rng)
     if not weighted.khat <= LARGEST_KHAT:
         raise FitError(
             f"the posterior is too far from normal for sampler='laplace' (Pareto k-hat {weighted.khat:.2f}, above "
             f"{LARGEST_KHAT}; {weighted.efficiency:.1%} of the draws count); use sampler='nuts'"
         )
-    vectors = weighted.resample(draws * chains, rng).reshape(chains, draws, density.size)
-    log_density = np.array([density.evaluate(vector)[0] for vector in vectors.reshape(-1, density.size)])
-    stats = xr.Dataset({"lp": (("chain", "draw"), log_density.reshape(chains, draws))})
+    chosen = weighted.chosen(total, rng)
+    vectors = weighted.vectors[chosen]
+    log_densities = np.asarray(weighted.log_densities)[chosen]
+    stats = xr.Dataset({"lp": (("chain", "draw"), log_densities.reshape(chains, draws))})
     stats.attrs = {"khat": weighted.khat, "efficiency": weighted.efficiency}
-    return {"posterior": as_dataset(model, density, vectors), "sample_stats": stats}
+    posterior = as_dataset(model, density, vectors.reshape(chains, draws, density.size))
+    return {"posterior": posterior, "sample_stats": stats}, vectors

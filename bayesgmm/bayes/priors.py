@@ -21,6 +21,7 @@ A last factor rules out standard deviations far below `smallest_sd`, in every fa
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bayesgmm.data.prepare import PreparedData, prepare
 from bayesgmm.errors import ArgumentError
+from bayesgmm.showing import Shown
 from bayesgmm.structure import CovarianceStructure, as_structure
 
 __all__ = ["COVARIANCE_FAMILIES", "SD_PRIORS", "Priors", "ResolvedPriors"]
@@ -41,7 +43,7 @@ SD_PRIORS = ("lognormal", "halfnormal", "gamma")
 
 
 @dataclass(frozen=True)
-class Priors:
+class Priors(Shown):
     """Prior beliefs about a Gaussian mixture; None stands for a default that is scaled to the data.
 
     Parameters
@@ -117,7 +119,8 @@ class Priors:
             Naming the argument, its value and its legal range.
         """
         d = prepared.n_features
-        lowest, highest = np.nanmin(prepared.values, axis=0), np.nanmax(prepared.values, axis=0)
+        counting = prepared.values if prepared.sample_weight is None else prepared.values[prepared.sample_weight > 0.0]
+        lowest, highest = np.nanmin(counting, axis=0), np.nanmax(counting, axis=0)
         span = highest - lowest
         family = _family(self.covariance, structure)
         p = 1 if structure.is_diagonal or family != "wishart" else d
@@ -179,6 +182,11 @@ class Priors:
             f"covariances: {about}",
         )
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        usual = Priors.__dataclass_fields__
+        own = {name: value for name, value in self.to_dict().items() if value != usual[name].default}
+        return f"Priors({', '.join(f'{name}={value!r}' for name, value in own.items())})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, the inverse of ``Priors(**values)``.
@@ -309,15 +317,22 @@ def _family(name: str | None, structure: CovarianceStructure) -> str:
 
 
 def _one_of(name: str, value: Any, legal: tuple[str, ...]) -> str:
-    if value not in legal:
+    if not isinstance(value, str) or value not in legal:
         raise ArgumentError(f"{name}={value!r} is not known; use one of {', '.join(map(repr, legal))}")
     return str(value)
+
+
+def _numbers(name: str, value: Any) -> Floats:
+    try:
+        return np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"{name} must be numbers, found {value!r}") from None
 
 
 def _vector(name: str, value: Sequence[float] | float | None, default: Floats) -> Floats:
     if value is None:
         return default
-    found = np.asarray(value, dtype=float)
+    found = _numbers(name, value)
     if found.ndim == 0:
         found = np.full(default.shape, float(found))
     if found.shape != default.shape or not np.all(np.isfinite(found)):
@@ -333,7 +348,7 @@ def _positive(name: str, value: Any, size: int, default: Floats | None = None) -
 
 
 def _positive_definite(name: str, value: ArrayLike, d: int) -> Floats:
-    found = np.asarray(value, dtype=float)
+    found = _numbers(name, value)
     if found.shape != (d, d) or not np.all(np.isfinite(found)):
         raise ArgumentError(f"{name} must be a matrix of {d} x {d} finite numbers, found shape {found.shape}")
     if not np.allclose(found, found.T, rtol=1e-8, atol=0.0):
@@ -349,6 +364,6 @@ def _positive_definite(name: str, value: ArrayLike, d: int) -> Floats:
 def _above(name: str, value: float | None, bound: float, default: float) -> float:
     if value is None:
         return float(default)
-    if not (np.isfinite(value) and value > bound):
+    if not (isinstance(value, Real) and np.isfinite(value) and value > bound):
         raise ArgumentError(f"{name}={value!r} must be a number above {bound:g}")
     return float(value)

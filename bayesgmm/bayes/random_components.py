@@ -18,7 +18,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayesgmm.bayes.gibbs import BATCH, batches, check_count, chunk_bounds, random_streams, read_prior, run_in_threads
+from bayesgmm.bayes.conjugate_model import read_prior
+from bayesgmm.bayes.gibbs import BATCH, batches, check_count, chunk_bounds, random_streams, run_in_threads
 from bayesgmm.bayes.model import build_model
 from bayesgmm.bayes.number_priors import NumberBelief, number_belief
 from bayesgmm.bayes.priors import Priors
@@ -30,6 +31,7 @@ from bayesgmm.structure import CovarianceStructure, as_structure
 
 if TYPE_CHECKING:
     import pandas as pd
+from bayesgmm.showing import Shown
 
 __all__ = ["ComponentNumber", "number_of_components"]
 
@@ -48,7 +50,7 @@ _MUCH_AT_K_MAX = 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class ComponentNumber:
+class ComponentNumber(Shown):
     """The posterior of the number of components; made by `number_of_components`.
 
     Parameters
@@ -293,7 +295,7 @@ def _run_chain(
     """Run a chain in batches; what it did not come to is not a number, and is not used."""
     n, k_max = len(plan.rows), plan.belief.k_max
     bounds = chunk_bounds(n)
-    streams = random_streams(plan.seed, chain, len(bounds))
+    streams = random_streams(plan.seed, chain)
     rng = np.random.default_rng(np.random.SeedSequence(plan.seed, spawn_key=(chain, len(bounds))))
     parameters = _start_parameters(plan.prior, plan.rows, k, k_max, rng)
     number, alpha = plan.belief.for_kernel(), plan.belief.alpha

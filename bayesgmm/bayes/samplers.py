@@ -16,16 +16,18 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
+from bayesgmm.bayes.checkpoint import Checkpoint
 from bayesgmm.bayes.gibbs import sample_gibbs
 from bayesgmm.bayes.laplace import sample_laplace
 from bayesgmm.bayes.nuts import sample_nuts
+from bayesgmm.bayes.pathfinder import sample_pathfinder
 from bayesgmm.bayes.smc import sample_smc
 from bayesgmm.bayes.variational import sample_advi
 from bayesgmm.errors import ArgumentError
 from bayesgmm.mixture import Mixture
 from bayesgmm.structure import CovarianceStructure
 
-__all__ = ["SAMPLERS", "STARTS_BY_CHAIN", "check_sampler", "draw"]
+__all__ = ["RESUMABLE", "SAMPLERS", "STARTS_BY_CHAIN", "check_options", "check_sampler", "draw"]
 
 #: The engines by name.
 SAMPLERS: dict[str, Callable[..., dict[str, xr.Dataset]]] = {
@@ -34,10 +36,14 @@ SAMPLERS: dict[str, Callable[..., dict[str, xr.Dataset]]] = {
     "laplace": sample_laplace,
     "smc": sample_smc,
     "advi": sample_advi,
+    "pathfinder": sample_pathfinder,
 }
 
 #: Those whose chains may start in different places.
 STARTS_BY_CHAIN = ("nuts",)
+
+#: Those that leave checkpoints and go on from them.
+RESUMABLE = ("nuts", "gibbs")
 
 _OWN_VARIABLES = ("weights", "means", "covariances")
 
@@ -77,6 +83,7 @@ def draw(
     plan: Mapping[str, int],
     progress: bool,
     options: Mapping[str, Any],
+    checkpoint: Checkpoint | None = None,
 ) -> dict[str, xr.Dataset]:
     """Draw from the posterior of a model.
 
@@ -96,6 +103,8 @@ def draw(
         Whether to show progress.
     options : mapping
         For the engine.
+    checkpoint : Checkpoint, optional
+        For an engine of `RESUMABLE`.
 
     Returns
     -------
@@ -108,7 +117,8 @@ def draw(
         When the engine does not know an option, or a callable does not return weights, means and covariances.
     """
     if isinstance(sampler, str):
-        _check_options(sampler, options)
+        check_options(sampler, options)
+        options = options if checkpoint is None else {**options, "checkpoint": checkpoint}
         return SAMPLERS[sampler](model, structure=structure, start=start, progress=progress, **plan, **options)
     counts = {name: plan[name] for name in ("draws", "tune", "chains")}
     with model:
@@ -123,7 +133,21 @@ def draw(
     return found
 
 
-def _check_options(sampler: str, options: Mapping[str, Any]) -> None:
+def check_options(sampler: str, options: Mapping[str, Any]) -> None:
+    """Refuse an option that an engine does not know.
+
+    Parameters
+    ----------
+    sampler : str
+        An engine's name.
+    options : mapping
+        For the engine.
+
+    Raises
+    ------
+    ArgumentError
+        Naming the first one that it does not know.
+    """
     parameters = signature(SAMPLERS[sampler]).parameters
     if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
         return

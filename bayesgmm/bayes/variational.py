@@ -93,8 +93,7 @@ def sample_advi(
         """Return minus the bound and its gradient."""
         centre, log_sd = np.split(parameters, 2)
         sd = np.exp(log_sd)
-        found = [density.evaluate(centre + sd * noise) for noise in fixed]
-        values, gradients = np.array([value for value, _ in found]), np.stack([gradient for _, gradient in found])
+        values, gradients = density.evaluate_all(centre + sd * fixed)
         if not (np.all(np.isfinite(values)) and np.all(np.isfinite(gradients))):
             return _FORBIDDEN, np.zeros_like(parameters)
         by_log_sd = (gradients * fixed * sd).mean(axis=0) + 1.0
@@ -107,7 +106,7 @@ def sample_advi(
     centre, log_sd = np.split(best.x, 2)
     noise = rng.standard_normal((chains * draws, density.size))
     vectors = centre + np.exp(log_sd) * noise
-    heights = np.array([density.evaluate(vector)[0] for vector in vectors])
+    heights = density.evaluate_all(vectors)[0]
     ratios = heights + 0.5 * (noise**2).sum(axis=1)
     stats = xr.Dataset({"lp": (("chain", "draw"), heights.reshape(chains, draws))})
     # On new draws: on those that it was optimised over the bound looks better than it is.

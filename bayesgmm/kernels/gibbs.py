@@ -4,8 +4,9 @@ Rows go by blocks, features apart, so that distances are computed for a whole bl
 label and its share of counts, sums and squares, taken around the current mean of the component that it was given to:
 nothing of the size rows x components is kept, and an offset of the data costs no digits.
 
-Random numbers come from xoshiro256++ (Blackman & Vigna 2021). Each chunk of rows has a stream of its own, and so have
-the parameters; so the draws depend on the seed and on the cut into chunks, not on who runs a chunk, or when.
+Random numbers for parameters come from xoshiro256++ (Blackman & Vigna 2021). The one that decides on a label is a
+function of seed, chain, sweep, row and copy, and of nothing else (SplitMix64: Steele, Lea & Flood 2014). So labels do
+not depend on how rows are cut into chunks, nor on who runs a chunk, where, when, or how often.
 
 A precision is held as its lower Cholesky factor, Lambda = L L'. A Wishart draw has that form at once if its rate is
 factored from the lower right corner, R = V V' with an upper triangle V: then L = V^-T A with Bartlett's triangle A.
@@ -21,7 +22,7 @@ import numba
 import numpy as np
 
 __all__ = ["DYNAMIC", "PROCESS", "STATIC", "NumberPrior", "Parameters", "Prior", "allocate", "draw_parameters",
-           "fill_urn", "run_chain", "run_telescope"]  # fmt: skip
+           "fill_urn", "label_key", "log_likelihoods", "run_chain", "run_telescope"]  # fmt: skip
 
 #: Weights of a random number of components: Dirichlet(c), Dirichlet(alpha / K), or those of a Dirichlet process.
 STATIC, DYNAMIC, PROCESS = 0, 1, 2
@@ -33,6 +34,7 @@ _ROWS = 256
 _HALF_LOG_2PI = 0.9189385332046727
 _LOWEST = -45.0  # a share of exp(-45) is below the resolution of the uniform numbers
 _UNIT = 1.1102230246251565e-16  # 2**-53
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Prior(NamedTuple):
@@ -88,6 +90,33 @@ def _uniform(state):
     state[2] ^= second << np.uint64(17)
     state[3] = _rotate(state[3], 45)
     return (np.float64(result >> np.uint64(11)) + 0.5) * _UNIT
+
+
+@_jit_in_order
+def _mix(x):
+    """Return the output of SplitMix64 at a counter."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@_jit_in_order
+def label_key(stream):
+    """Return the key of a sweep's labels, and move on to the next sweep.
+
+    Parameters
+    ----------
+    stream : ndarray of uint64, shape (4,)
+        The key of a chain and the number of its sweep; the latter is advanced.
+
+    Returns
+    -------
+    uint64
+        For `allocate`.
+    """
+    key = _mix(stream[0] + _GOLDEN * stream[1])
+    stream[1] += np.uint64(1)
+    return key
 
 
 @_jit_in_order
@@ -294,6 +323,8 @@ def _log_likelihood(top, total, copies, start, size):
     value, product, waiting = 0.0, 1.0, 0
     for b in range(size):
         count = copies[start + b]
+        if count == 0:
+            continue
         value += count * top[b]
         if count == 1:
             product *= total[b]
@@ -307,10 +338,11 @@ def _log_likelihood(top, total, copies, start, size):
 
 
 @_jit
-def _draw_labels(running, total, size, state, threshold, drawn):
-    """Draw one label for each row of a block."""
+def _draw_labels(running, total, size, key, number, threshold, drawn):
+    """Draw one label for each row of a block, which begins with the row of that number."""
     for b in range(size):
-        threshold[b] = _uniform(state) * total[b]
+        bits = _mix(key + _GOLDEN * np.uint64(number + b)) >> np.uint64(11)
+        threshold[b] = (np.float64(np.int64(bits)) + 0.5) * _UNIT * total[b]
         drawn[b] = 0
     for component in range(running.shape[0] - 1):
         row = running[component]
@@ -361,7 +393,17 @@ def _add_sums(sorted_x, ends, is_diagonal, s0, s1, s2):
 
 
 @_jit
-def allocate(rows, copies, first, last, k, is_diagonal, parameters, state, labels, s0, s1, s2):
+def _log_constants(log_weights, factors, k, constants):
+    """Write what the log joint densities of the leading `k` components have in front of the distance."""
+    d = factors.shape[1]
+    for component in range(k):
+        constants[component] = log_weights[component] - d * _HALF_LOG_2PI
+        for j in range(d):
+            constants[component] += math.log(factors[component, j, j])
+
+
+@_jit
+def allocate(rows, copies, first, last, number, k, is_diagonal, parameters, key, labels, s0, s1, s2):
     """Draw the labels of rows `first` to `last` - 1 and add what they count to the sums (math.md, 10.1 and 10.2).
 
     Parameters
@@ -372,14 +414,16 @@ def allocate(rows, copies, first, last, k, is_diagonal, parameters, state, label
         How often each row occurs; each copy gets a label of its own.
     first, last : int
         The rows of this call.
+    number : int
+        The number of the first row of `rows` among all rows, wherever they are.
     k : int
         Number of components in use, the leading ones of the parameters.
     is_diagonal : bool
         Whether the factors are diagonal.
     parameters : Parameters
         Current parameters.
-    state : ndarray of uint64, shape (4,)
-        Stream of random numbers, advanced.
+    key : uint64
+        From `label_key`.
     labels : ndarray of int16, shape (n,)
         Written in place: the label of the last copy.
     s0, s1, s2 : ndarray of float64, shapes (K,), (K, D), (K, D, D)
@@ -395,10 +439,7 @@ def allocate(rows, copies, first, last, k, is_diagonal, parameters, state, label
     running, top, total, threshold = np.empty((k, _ROWS)), np.empty(_ROWS), np.empty(_ROWS), np.empty(_ROWS)
     constants, ends = np.empty(k), np.empty(k, dtype=np.int64)
     drawn, wanted = np.empty(_ROWS, dtype=np.int64), np.empty(_ROWS, dtype=np.int64)
-    for component in range(k):
-        constants[component] = parameters.log_weights[component] - d * _HALF_LOG_2PI
-        for j in range(d):
-            constants[component] += math.log(parameters.factors[component, j, j])
+    _log_constants(parameters.log_weights, parameters.factors, k, constants)
     log_likelihood = 0.0
     for start in range(first, last, _ROWS):
         size = min(_ROWS, last - start)
@@ -410,7 +451,8 @@ def allocate(rows, copies, first, last, k, is_diagonal, parameters, state, label
         log_likelihood += _log_likelihood(top, total, copies, start, size)
         copy, waiting = 0, 1
         while waiting > 0:
-            _draw_labels(running, total, size, state, threshold, drawn)
+            copy_key = _mix(key + _GOLDEN * np.uint64(copy))
+            _draw_labels(running, total, size, copy_key, number + start, threshold, drawn)
             waiting = 0
             for b in range(size):
                 count = copies[start + b]
@@ -435,15 +477,16 @@ def _clear(s0, s1, s2, first):
 
 
 @_jit
-def _allocate_all(rows, copies, bounds, k, is_diagonal, parameters, streams, labels, s0, s1, s2):
+def _allocate_all(rows, copies, bounds, k, is_diagonal, parameters, stream, labels, s0, s1, s2):
     """Draw all labels, chunk by chunk, and reduce the sums in order; return the log-likelihood."""
+    key = label_key(stream)
     _clear(s0, s1, s2, 0)
     part0, part1, part2 = np.empty_like(s0), np.empty_like(s1), np.empty_like(s2)
     log_likelihood = 0.0
     for chunk in range(bounds.shape[0] - 1):
         _clear(part0, part1, part2, 0)
         log_likelihood += allocate(
-            rows, copies, bounds[chunk], bounds[chunk + 1], k, is_diagonal, parameters, streams[chunk], labels,
+            rows, copies, bounds[chunk], bounds[chunk + 1], 0, k, is_diagonal, parameters, key, labels,
             part0, part1, part2,
         )  # fmt: skip
         for component in range(k):
@@ -452,6 +495,44 @@ def _allocate_all(rows, copies, bounds, k, is_diagonal, parameters, streams, lab
                 s1[component, i] += part1[component, i]
             _add_matrix(part2[component], s2[component])
     return log_likelihood
+
+
+@_jit
+def log_likelihoods(rows, row_weights, log_weights, means, factors, is_diagonal, out):
+    """Add the log-likelihoods of rows under many mixtures (math.md, 4.5).
+
+    Parameters
+    ----------
+    rows : ndarray of float64, shape (n, D)
+        Rows, standardised units.
+    row_weights : ndarray of float64, shape (n,)
+        Their weights; a row of weight zero has no effect, whatever it holds.
+    log_weights : ndarray of float64, shape (S, K)
+        Log component weights of each mixture.
+    means : ndarray of float64, shape (S, K, D)
+        Their means.
+    factors : ndarray of float64, shape (S, K, D, D)
+        Lower Cholesky factors of their precisions.
+    is_diagonal : bool
+        Whether the factors are diagonal.
+    out : ndarray of float64, shape (S,)
+        Added to in place.
+    """
+    (n, d), k = rows.shape, log_weights.shape[1]
+    x, c, y = np.empty((d, _ROWS)), np.empty((d, _ROWS)), np.empty(_ROWS)
+    running, top, total = np.empty((k, _ROWS)), np.empty(_ROWS), np.empty(_ROWS)
+    constants = np.empty((len(out), k))
+    for mixture in range(len(out)):
+        _log_constants(log_weights[mixture], factors[mixture], k, constants[mixture])
+    for start in range(0, n, _ROWS):
+        size = min(_ROWS, n - start)
+        _load(rows, start, size, x)
+        for mixture in range(len(out)):
+            for component in range(k):
+                mean, factor = means[mixture, component], factors[mixture, component]
+                _log_joint(x, size, mean, factor, is_diagonal, constants[mixture, component], c, y, running[component])
+            _accumulate(running, size, top, total)
+            out[mixture] += _log_likelihood(top, total, row_weights, start, size)
 
 
 # -------------------------------------------------------------------- parameters given the labels
@@ -629,8 +710,8 @@ def run_chain(prior, concentration, rows, copies, bounds, parameters, streams, t
         Where the chunks of rows begin and end.
     parameters : Parameters
         Where the chain stands; moved.
-    streams : ndarray of uint64, shape (chunks + 1, 4)
-        Random numbers: one stream for each chunk, the last for the parameters; advanced.
+    streams : ndarray of uint64, shape (2, 4)
+        Random numbers: of the labels, and of the parameters; advanced.
     thin : int
         Sweeps for each draw that is kept.
     draws : Parameters
@@ -647,14 +728,14 @@ def run_chain(prior, concentration, rows, copies, bounds, parameters, streams, t
         _copy_parameters(parameters, k, draws, draw)
         for sweep in range(thin):
             value = _allocate_all(
-                rows, copies, bounds, k, prior.is_diagonal, parameters, streams, labels, s0, s1, s2
+                rows, copies, bounds, k, prior.is_diagonal, parameters, streams[0], labels, s0, s1, s2
             )  # fmt: skip
             if sweep == 0:
                 log_likelihoods[draw] = value
                 n_filled[draw] = 0
                 for component in range(k):
                     n_filled[draw] += s0[component] > 0.0
-            draw_parameters(prior, concentration, s0, s1, s2, parameters, streams[-1])
+            draw_parameters(prior, concentration, s0, s1, s2, parameters, streams[1])
 
 
 # -------------------------------------------------------------------- a random number of components
@@ -795,7 +876,7 @@ def run_telescope(prior, number, rows, bounds, k, alpha, parameters, streams, th
         Concentration where the chain stands.
     parameters : Parameters
         Where the chain stands, with room for the largest number of components; moved.
-    streams : ndarray of uint64, shape (chunks + 1, 4)
+    streams : ndarray of uint64, shape (2, 4)
         Random numbers; advanced.
     thin : int
         Sweeps for each draw that is kept.
@@ -818,11 +899,11 @@ def run_telescope(prior, number, rows, bounds, k, alpha, parameters, streams, th
     copies, own = np.ones(rows.shape[0], dtype=np.int64), np.empty(rows.shape[0], dtype=np.int16)
     s0, s1, s2 = np.zeros(k_max), np.zeros((k_max, d)), np.zeros((k_max, d, d))
     left_out = -np.inf
-    state = streams[-1]
+    state = streams[1]
     for draw in range(out.shape[0]):
         for sweep in range(thin):
             log_likelihood = _allocate_all(
-                rows, copies, bounds, k, prior.is_diagonal, parameters, streams, own, s0, s1, s2
+                rows, copies, bounds, k, prior.is_diagonal, parameters, streams[0], own, s0, s1, s2
             )
             filled = _filled_first(k, own, s0, s1, s2, parameters)
             if sweep == 0:

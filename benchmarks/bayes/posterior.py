@@ -23,6 +23,7 @@ _RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "bayesgmm, `fit_bayes`, default prior": ("bayesgmm", {}),
     "bayesgmm, `fit_bayes`, Gibbs": ("bayesgmm", {"sampler": "gibbs"}),
     "bayesgmm, `fit_bayes`, Laplace": ("bayesgmm", {"sampler": "laplace"}),
+    "bayesgmm, `fit_bayes`, Pathfinder": ("bayesgmm", {"sampler": "pathfinder"}),
     "PyMC, `pm.Mixture`, nutpie": ("pymc", {}),
     "numpyro, by hand": ("numpyro", {}),
 }

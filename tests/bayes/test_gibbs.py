@@ -12,9 +12,10 @@ from scipy.special import gammaln
 
 import bayesgmm as bg
 from bayesgmm.bayes import gibbs
+from bayesgmm.bayes.conjugate_model import read_prior
 from bayesgmm.bayes.model import build_model, start_values
 from bayesgmm.bayes.nuts import sample_nuts
-from bayesgmm.kernels.gibbs import Parameters, run_chain
+from bayesgmm.kernels.gibbs import Parameters, allocate, label_key, run_chain
 from bayesgmm.mixture import Mixture
 from bayesgmm.structure import as_structure
 from tests.bayes import geweke
@@ -110,7 +111,7 @@ def test_the_posterior_is_that_of_all_labellings_enumerated(rows, copies, struct
     standard = prepared.scaling(chosen).standardize(prepared.values)
     at = standard[[0, 2]]
     exact = enumerate_labels(
-        np.repeat(standard, copies, axis=0), gibbs.read_prior(model, chosen), np.full(2, 1.5), at
+        np.repeat(standard, copies, axis=0), read_prior(model, chosen), np.full(2, 1.5), at
     )  # fmt: skip
 
     d = prepared.n_features
@@ -151,7 +152,7 @@ def simulate_jointly(prior, k, n, concentration, rng, size=40_000):
 
 def sample_in_turn(prior, k, n, concentration, rng, size=30_000):
     d, p = len(prior.location), len(prior.guard)
-    streams, bounds = gibbs.random_streams(5, 0, 3), np.array([0, n // 2, n])
+    streams, bounds = gibbs.random_streams(5, 0), np.array([0, n // 2, n])
     here = Parameters(np.full(k, -np.log(k)), np.zeros((k, d)), np.stack([np.eye(d)] * k), np.eye(p))
     kept = Parameters(np.empty((1, k)), np.empty((1, k, d)), np.empty((1, k, d, d)), np.empty((0, 0, 0)))
     copies, records = np.ones(n, dtype=np.int64), []
@@ -177,6 +178,48 @@ def test_parameters_and_data_drawn_in_turn_have_their_joint_prior(code):
     sampled = sample_in_turn(prior, 2, 4, 1.5, rng)
     z = geweke.z_scores(simulated, sampled)
     assert max(map(abs, z.values())) < 4.5, z
+
+
+# -------------------------------------------------------------------- labels
+
+
+def equal_components(k):
+    """Rows that tell nothing, and components that do not differ: a label is the leading bits of a random number."""
+    return Parameters(np.full(k, -np.log(k)), np.zeros((k, 1)), np.ones((k, 1, 1)), np.eye(1))
+
+
+def draw_labels(stream, n, *, k=16, number=0, copies=1):
+    labels = np.empty(n, dtype=np.int16)
+    sums = np.zeros(k), np.zeros((k, 1)), np.zeros((k, 1, 1))
+    key = np.uint64(label_key(stream))
+    counts = np.full(n, copies, dtype=np.int64)
+    allocate(np.zeros((n, 1)), counts, 0, n, number, k, False, equal_components(k), key, labels, *sums)
+    return labels, sums[0]
+
+
+def test_labels_do_not_depend_on_the_cut():
+    whole, counts = draw_labels(gibbs.random_streams(1, 0)[0], 1000)
+    parts = [draw_labels(gibbs.random_streams(1, 0)[0], 250, number=250 * part) for part in range(4)]
+    np.testing.assert_array_equal(np.concatenate([labels for labels, _ in parts]), whole)
+    np.testing.assert_array_equal(np.sum([counted for _, counted in parts], axis=0), counts)
+
+
+@pytest.mark.parametrize("what", ["rows", "distant rows", "sweeps", "copies", "chains", "seeds"])
+def test_labels_are_as_if_drawn_independently(what):
+    """Pairs of labels of neighbours are uniform over 256 pairs."""
+    n, stream = 200_000, gibbs.random_streams(1, 0)[0]
+    one, two = draw_labels(stream.copy(), n)[0], None
+    if what in ("rows", "distant rows"):
+        lag = 1 if what == "rows" else 2**16
+        one, two = one[:-lag], one[lag:]
+    elif what == "sweeps":
+        label_key(stream)
+        two = draw_labels(stream, n)[0]
+    elif what == "copies":
+        two = draw_labels(stream, n, copies=2)[0]
+    else:
+        two = draw_labels(gibbs.random_streams(*((1, 1) if what == "chains" else (2, 0)))[0], n)[0]
+    assert stats.chisquare(np.bincount(16 * one.astype(int) + two, minlength=256)).pvalue > 1e-4
 
 
 # -------------------------------------------------------------------- against PyMC
@@ -297,7 +340,7 @@ def test_missing_values_are_refused(start):
 def test_an_interruption_keeps_the_draws_made_so_far(model, start, monkeypatch):
     monkeypatch.setattr(gibbs, "BATCH", 2 * 272 * 10)
 
-    def interrupted(futures):
+    def interrupted(futures, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(gibbs, "wait", interrupted)
@@ -307,6 +350,20 @@ def test_an_interruption_keeps_the_draws_made_so_far(model, start, monkeypatch):
     kept = groups["posterior"].sizes["draw"]
     assert 0 < kept < 100_000
     assert kept == groups["sample_stats"].attrs["interrupted_after"] == groups["sample_stats"].sizes["draw"]
+
+
+@pytest.mark.parametrize("failing", [0, 2])
+def test_where_a_chain_fails_the_others_stop(failing):
+    stopped = []
+
+    def run(chain, advance):
+        if chain == failing:
+            raise ZeroDivisionError("in a chain")
+        stopped.append(not all(advance(1) for _ in range(300_000)))
+
+    with pytest.raises(ZeroDivisionError, match="in a chain"):
+        gibbs.run_in_threads(run, 3, cores=3, total=100, progress=False)
+    assert stopped == [True, True]
 
 
 def test_fractional_weights_are_refused(start):

@@ -61,6 +61,15 @@ def test_resampling_gives_every_draw_its_weight():
     assert drawn.mean() == pytest.approx(expected, abs=0.05)
 
 
+def test_draws_know_their_log_density():
+    density, _, _ = normal(3)
+    weighted = importance_sample(density, laplace_at(density, density.start), 500, np.random.default_rng(0))
+    expected = [density.evaluate(vector)[0] for vector in weighted.vectors]
+    np.testing.assert_array_equal(weighted.log_densities, expected)
+    chosen = weighted.chosen(200, np.random.default_rng(1))
+    np.testing.assert_array_equal(weighted.resample(200, np.random.default_rng(1)), weighted.vectors[chosen])
+
+
 def test_what_has_no_peak_is_refused():
     def expand(vectors):
         return {}

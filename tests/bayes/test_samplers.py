@@ -20,6 +20,7 @@ PLANS = {
     "gibbs": {"draws": 1000, "tune": 200, "chains": 4},
     "laplace": {"draws": 500, "chains": 4},
     "advi": {"draws": 500, "chains": 4},
+    "pathfinder": {"draws": 500, "chains": 4},
 }
 
 
@@ -44,12 +45,12 @@ def test_every_engine_gives_the_same_schema(name, fits):
     assert {"posterior", "sample_stats", "log_likelihood", "observed_data", "constant_data"} <= set(fit.tree.children)
     assert fit.tree["posterior"]["covariances"].dims == ("chain", "draw", "component", "feature", "feature_bis")
     assert fit.mixture.batch_shape == (PLANS[name]["chains"], PLANS[name]["draws"])
-    assert fit.info.diagnostics["is_approximate"] == (name == "advi")
+    assert fit.info.diagnostics["is_approximate"] == (name in {"advi", "pathfinder"})
     assert az.loo(fit.tree).elpd == pytest.approx(-1141.5, abs=1.0)
 
 
-@pytest.mark.parametrize("name", ["gibbs", "laplace"])
-def test_engines_that_are_exact_agree_with_nuts(name, fits):
+@pytest.mark.parametrize("name", ["gibbs", "laplace", "pathfinder"])
+def test_engines_that_are_exact_or_corrected_agree_with_nuts(name, fits):
     """Every parameter, and its square for the spread, within the joint Monte Carlo error."""
     parts = []
     for fit in (fits["nuts"], fits[name]):
@@ -77,6 +78,13 @@ def test_the_variational_approximation_is_near_and_its_bound_is_below_the_eviden
     assert mass - 1.0 < fit.info.diagnostics["elbo"] < mass
 
 
+def test_pathfinder_says_how_far_its_draws_could_be_corrected(fits):
+    diagnostics = fits["pathfinder"].info.diagnostics
+    assert diagnostics["khat"] < 0.7
+    assert 0.2 < diagnostics["efficiency"] <= 1.0
+    assert -425.0 < diagnostics["elbo"] < -420.98 + 1.0
+
+
 def test_laplace_says_how_far_it_can_be_trusted_and_refuses_where_it_cannot(fits):
     diagnostics = fits["laplace"].info.diagnostics
     assert diagnostics["khat"] < 0.7
@@ -93,6 +101,7 @@ def test_laplace_says_how_far_it_can_be_trusted_and_refuses_where_it_cannot(fits
         ("nuts", {"magic": 1}, "refuses an option.*magic"),
         ("nuts", {"geometry": "flat"}, "geometry='flat'"),
         ("advi", {"n_fixed": 1}, "n_fixed=1"),
+        ("pathfinder", {"n_paths": 0}, "n_paths=0"),
     ],
 )
 def test_illegal_options_are_named(sampler, options, message, em):

@@ -1,0 +1,169 @@
+"""The chains of a Gibbs sampler: their draws, where each stands, and both as a dataset that a run goes on from.
+
+A chain runs in a thread of its own, in batches of sweeps. After each batch its standing (the parameters, the random
+streams, how many sweeps it has made) is replaced as a whole, so that another thread can write down at any time a state
+that belongs together; draws that have been made are not touched again. From such a state a chain goes on bit for bit.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from bayesgmm.kernels.gibbs import Parameters
+
+__all__ = ["Chain", "Draws", "Standing", "chains_of", "room_for", "state_of"]
+
+Floats = NDArray[np.float64]
+
+_DRAWN = {
+    "log_weights": ("component",),
+    "means": ("component", "feature"),
+    "factors": ("component", "feature", "feature_bis"),
+}
+_SCALE = ("scale_row", "scale_column")
+
+
+class Draws(NamedTuple):
+    """Room for the draws of a chain.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        With a leading dimension, the draws; without the scale matrix.
+    log_likelihood : ndarray, shape (draws,)
+        Of each.
+    n_filled : ndarray of int, shape (draws,)
+        Components with rows.
+    """
+
+    parameters: Parameters
+    log_likelihood: Floats
+    n_filled: NDArray[np.int64]
+
+    def part(self, first: int, size: int) -> "Draws":
+        """Return the places of some draws, to be read or filled in."""
+        chosen = slice(first, first + size)
+        places = Parameters(*(values[chosen] for values in self.parameters))
+        return Draws(places, self.log_likelihood[chosen], self.n_filled[chosen])
+
+
+class Standing(NamedTuple):
+    """Where a chain stands between two batches.
+
+    Parameters
+    ----------
+    tuned, made : int
+        Draws thrown away and draws kept so far.
+    parameters : Parameters
+        Where it is.
+    streams : ndarray of uint64, shape (streams, 4)
+        Its random numbers.
+    """
+
+    tuned: int
+    made: int
+    parameters: Parameters
+    streams: NDArray[np.uint64]
+
+    def copy(self) -> "Standing":
+        """Return one that shares no array with this one."""
+        copied = Parameters(*(values.copy() for values in self.parameters))
+        return Standing(self.tuned, self.made, copied, self.streams.copy())
+
+
+@dataclass
+class Chain:
+    """A chain.
+
+    Parameters
+    ----------
+    draws : Draws
+        Room for all draws that it shall make.
+    standing : Standing
+        Where it stands; replaced, never changed.
+    """
+
+    draws: Draws
+    standing: Standing
+
+
+def room_for(count: int, parameters: Parameters) -> Draws:
+    """Make room for draws; the scale matrix is not kept."""
+    log_weights, means, factors = (np.empty((count, *values.shape)) for values in parameters[:3])
+    kept = Parameters(log_weights, means, factors, np.empty((0, 0, 0)))
+    return Draws(kept, np.empty(count), np.empty(count, dtype=np.int64))
+
+
+def state_of(chains: list[Chain]) -> xr.Dataset:
+    """Write down chains as they stand, while they may be running.
+
+    Parameters
+    ----------
+    chains : list of Chain
+        The chains.
+
+    Returns
+    -------
+    Dataset
+        ``made`` and ``tuned`` (chain,), their draws, and what is under ``at_...``: where each stands.
+    """
+    standings = [chain.standing for chain in chains]
+    at = [np.stack(values) for values in zip(*(standing.parameters for standing in standings), strict=True)]
+    places = {
+        f"at_{name}": (("chain", *dims), values) for (name, dims), values in zip(_DRAWN.items(), at[:3], strict=True)
+    }
+    contents = {
+        "tuned": ("chain", np.array([standing.tuned for standing in standings])),
+        "made": ("chain", np.array([standing.made for standing in standings])),
+        "at_streams": (("chain", "stream", "word"), np.stack([standing.streams for standing in standings])),
+        "at_scale": (("chain", *_SCALE), at[3]),
+        **places,
+    }
+    longest = max(standing.made for standing in standings)
+    if longest == 0:  # Zarr has no arrays without elements
+        return xr.Dataset(contents)
+    made = [chain.draws.part(0, standing.made) for chain, standing in zip(chains, standings, strict=True)]
+    for j, (name, dims) in enumerate(_DRAWN.items()):
+        contents[name] = (("chain", "kept", *dims), _padded([part.parameters[j] for part in made], longest))
+    contents["log_likelihood"] = (("chain", "kept"), _padded([part.log_likelihood for part in made], longest))
+    contents["n_filled"] = (("chain", "kept"), _padded([part.n_filled for part in made], longest))
+    return xr.Dataset(contents)
+
+
+def chains_of(state: xr.Dataset, draws: int) -> list[Chain]:
+    """Return the chains that `state_of` wrote down.
+
+    Parameters
+    ----------
+    state : Dataset
+        What it returned.
+    draws : int
+        Draws that each chain shall make in all.
+
+    Returns
+    -------
+    list of Chain
+        The chains, where they stood.
+    """
+    return [_chain_of(state.isel(chain=chain), draws) for chain in range(state.sizes["chain"])]
+
+
+def _chain_of(state: xr.Dataset, draws: int) -> Chain:
+    at = Parameters(*(np.ascontiguousarray(state[f"at_{name}"].values) for name in (*_DRAWN, "scale")))
+    standing = Standing(int(state["tuned"]), int(state["made"]), at, np.ascontiguousarray(state["at_streams"].values))
+    room = room_for(draws, at)
+    if standing.made:
+        part = room.part(0, standing.made)
+        names = (*_DRAWN, "log_likelihood", "n_filled")
+        places = (*part.parameters[:3], part.log_likelihood, part.n_filled)
+        for name, place in zip(names, places, strict=True):
+            place[...] = state[name].values[: standing.made]
+    return Chain(room, standing)
+
+
+def _padded(parts: list[NDArray], longest: int) -> NDArray:
+    """Stack arrays of different lengths; what a shorter one lacks is zero."""
+    return np.stack([np.pad(part, [(0, longest - len(part)), *[(0, 0)] * (part.ndim - 1)]) for part in parts])
