@@ -13,7 +13,7 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-all check format lint types imports docstrings spelling notebooks docs bench clean
+.PHONY: help install demo test test-all check format lint types imports docstrings spelling notebooks docs bench sbc clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ docs: .venv/installed-docs ## Build the site into docs/_build/html; a warning is
 bench: .venv/installed-bench ## Measure against the peers that are installed
 	@test -d benchmarks || { echo 'benchmarks/ holds nothing to run' >&2; exit 1; }
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+sbc: $(INSTALLED) ## Calibrate the engines of the posterior on simulated data, within half an hour
+	@$(BIN)/python -m benchmarks.sbc $(ARGS)
 
 clean: ## Remove what the targets wrote, .venv included
 	@rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist demo docs/_build \

@@ -156,7 +156,10 @@ def _interpreted(model: pm.Model, start: Floats) -> UnconstrainedDensity:
     def evaluate(at: Floats) -> tuple[float, Floats]:
         """Return log density and gradient."""
         with turn:
-            value, gradient = density(np.ascontiguousarray(at))
+            try:
+                value, gradient = density(np.ascontiguousarray(at))
+            except np.linalg.LinAlgError:
+                return np.nan, np.full(len(start), np.nan)
         return float(value), np.array(gradient)
 
     def expand(vectors: Floats) -> dict[str, Floats]:

@@ -36,8 +36,14 @@ class StreamedDensity(UnconstrainedDensity):
 
     Parameters
     ----------
-    size, evaluate, expand, start
-        See `UnconstrainedDensity`.
+    size : int
+        Number of coordinates.
+    evaluate : callable
+        Vector (size,) to log density and gradient (size,): one pass over the rows.
+    expand : callable
+        Vectors (S, size) to a dict of the model's variables, each (S, ...).
+    start : ndarray, shape (size,)
+        The vector at the values that were given to `streamed_density`.
     gradients : callable
         Vectors (S, size) to log densities (S,) and gradients (S, size).
     values : callable

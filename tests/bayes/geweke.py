@@ -98,7 +98,7 @@ def z_scores(simulated, sampled):
             assert reference[0] == chain[0], name
             continue
         ess = float(az.ess(chain[None], method="mean"))
-        assert ess >= LEAST_ESS, f"{name}: only {ess:.0f} effective draws"
+        assert ess >= LEAST_ESS, f"inconclusive, not passed: {name} has only {ess:.0f} effective draws"
         error = np.sqrt(reference.var() / len(reference) + chain.var() / ess)
         found[name] = (chain.mean() - reference.mean()) / error
     return found

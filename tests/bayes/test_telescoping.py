@@ -160,7 +160,7 @@ def simulate_jointly(prior, belief, n, rng, size=12_000):
 def sample_in_turn(prior, belief, n, rng, size=30_000):
     d, p = len(prior.location), len(prior.guard)
     k, alpha, number = 3, belief.alpha, belief.for_kernel()
-    streams, bounds = random_streams(6, 0, 3), np.array([0, n // 2, n])
+    streams, bounds = random_streams(6, 0), np.array([0, n // 2, n])
     here = Parameters(
         np.full(belief.k_max, -np.log(3.0)),
         np.zeros((belief.k_max, d)),
@@ -279,7 +279,7 @@ def test_allocations_are_thinned_where_they_would_be_too_large(separated, monkey
 
 
 def test_an_interruption_ends_the_chains(separated, monkeypatch):
-    def interrupted(futures):
+    def interrupted(futures, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(gibbs, "wait", interrupted)

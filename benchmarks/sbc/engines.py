@@ -1,0 +1,95 @@
+"""The engines of the package, called many times on one model with other rows, at the price of one compilation.
+
+An engine compiles the log density of the model that it is given. Here that function is kept, and the rows are written
+into the arrays that it reads; everything else is the engine as users call it.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any, NamedTuple
+from unittest import mock
+
+import numpy as np
+import pymc as pm
+from numpy.typing import NDArray
+
+from bayesgmm.bayes import laplace, nuts, variational
+from bayesgmm.bayes.density import UnconstrainedDensity, unconstrained_density
+from bayesgmm.bayes.samplers import SAMPLERS
+from bayesgmm.bayes.vectors import vector_of
+from bayesgmm.errors import FitError
+from bayesgmm.mixture import Mixture
+from benchmarks.sbc.problems import Problem
+
+__all__ = ["PLANS", "Plan", "compiled_once", "posterior_draws"]
+
+Floats = NDArray[np.float64]
+
+
+class Plan(NamedTuple):
+    """How an engine is run: settings, its own options, and every which draw is kept."""
+
+    draws: int
+    tune: int
+    chains: int
+    keep: int = 1
+    options: Mapping[str, Any] = {}
+
+
+#: Draws that are nearly independent, from each engine.
+PLANS = {
+    "gibbs": Plan(draws=100, tune=50, chains=2, options={"thin": 40, "cores": 1}),
+    "nuts": Plan(draws=800, tune=300, chains=1, keep=8, options={"cores": 1}),
+    "laplace": Plan(draws=200, tune=0, chains=1),
+    "advi": Plan(draws=200, tune=0, chains=1),
+}
+
+
+class _Kept(NamedTuple):
+    model: pm.Model
+    density: UnconstrainedDensity
+    arrays: dict[str, NDArray[Any]]
+    start_values: dict[str, Floats]
+
+
+# By the identity of the model, which is kept too and so stays unique.
+_COMPILED: dict[int, _Kept] = {}
+
+
+@contextmanager
+def compiled_once() -> Iterator[None]:
+    """Let the engines compile each model once; afterwards its current data are copied to where the function reads."""
+
+    def density_of(model: pm.Model, values: Mapping[str, Any]) -> UnconstrainedDensity:
+        if id(model) not in _COMPILED:
+            arrays = {variable.name: variable.get_value(borrow=True) for variable in model.data_vars}
+            _COMPILED[id(model)] = _Kept(model, unconstrained_density(model, values), arrays, dict(values))
+        _, density, arrays, start_values = _COMPILED[id(model)]
+        for variable in model.data_vars:
+            np.copyto(arrays[variable.name], variable.get_value(borrow=True))
+        if all(np.array_equal(values[name], start_values[name]) for name in start_values):
+            return density
+        return replace(density, start=vector_of(model, values))
+
+    with ExitStack() as stack:
+        for module in (nuts, laplace, variational):
+            stack.enter_context(mock.patch.object(module, "unconstrained_density", density_of))
+        yield
+
+
+def posterior_draws(problem: Problem, rows: Floats, engine: str, seed: int) -> Mixture | None:
+    """Draw from the posterior of the rows, (chain, draw); None where the engine says that it cannot be trusted."""
+    plan = PLANS[engine]
+    pm.set_data({"rows": rows}, model=problem.model)
+    try:
+        groups = SAMPLERS[engine](
+            problem.model, structure=problem.structure, start=problem.start, draws=plan.draws, tune=plan.tune,
+            chains=plan.chains, seed=seed, progress=False, **plan.options,
+        )  # fmt: skip
+    except FitError:
+        return None
+    names = ["weights", "means", "covariances"]
+    draws = groups["posterior"][names].isel(draw=slice(plan.keep - 1, None, plan.keep))
+    weights, means, covariances = (draws[name].transpose("chain", "draw", ...).values for name in names)
+    return Mixture(weights, means, 0.5 * (covariances + np.swapaxes(covariances, -1, -2)))
