@@ -119,7 +119,9 @@ class Priors(Shown):
             Naming the argument, its value and its legal range.
         """
         d = prepared.n_features
-        counting = prepared.values if prepared.sample_weight is None else prepared.values[prepared.sample_weight > 0.0]
+        # Rows that only stand for the range of a stream have no weight at all.
+        weights = prepared.sample_weight
+        counting = prepared.values if weights is None or not weights.any() else prepared.values[weights > 0.0]
         lowest, highest = np.nanmin(counting, axis=0), np.nanmax(counting, axis=0)
         span = highest - lowest
         family = _family(self.covariance, structure)

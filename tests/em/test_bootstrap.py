@@ -150,9 +150,13 @@ def _arrays(mixture):
     return mixture.weights, mixture.means, mixture.covariances
 
 
-def test_progress_is_shown(faithful_em, capsys):
-    standard_errors(faithful_em, "bootstrap", n_boot=2, seed=0, progress=True)
-    assert "Replicates" in capsys.readouterr().out
+def test_progress_is_shown_on_a_terminal_and_nowhere_else(faithful_em, capsys, monkeypatch):
+    for is_terminal in ("1", ""):
+        monkeypatch.setenv("FORCE_COLOR", is_terminal)
+        standard_errors(faithful_em, "bootstrap", n_boot=2, seed=0, progress=True)
+        shown = capsys.readouterr()
+        assert ("replicates" in shown.err) == bool(is_terminal)
+        assert shown.out == ""
 
 
 # ---------------------------------------------------------------- what can go wrong

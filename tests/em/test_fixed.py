@@ -79,7 +79,7 @@ def test_every_structure_is_fitted_around_fixed_means_and_with_fixed_covariances
     plain = fit_em(rows, 3, structure=code, start=labels_of("iris", 3), max_iter=5000)
     for name in ("means", "covariances"):
         values = getattr(plain.mixture, name)
-        fit = fit_em(rows, 3, structure=code, fix={name: values}, seed=0, n_starts=4, max_iter=5000)
+        fit = fit_em(rows, 3, structure=code, fix={name: values}, seed=0, n_starts=8, max_iter=5000)
         assert np.array_equal(getattr(fit.mixture, name), values)
         assert np.all(np.diff(fit.em_trace) >= -EXACT * abs(fit.log_likelihood))
         # What is held is that of an optimum, so the rest of it is the least that can be found.

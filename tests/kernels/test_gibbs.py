@@ -24,11 +24,11 @@ def allocate(mixture, rows, copies, *, seed=0, is_diagonal=False, parts=1):
     """Run the pass in parts; return the log-likelihood, the labels and the sums."""
     n, (k, d) = len(rows), mixture.means.shape
     s0, s1, s2 = np.zeros(k), np.zeros((k, d)), np.zeros((k, d, d))
-    labels, state, value = np.full(n, -1, dtype=np.int16), stream(seed), 0.0
+    labels, key, value = np.full(n, -1, dtype=np.int16), np.uint64(kernels.label_key(stream(seed))), 0.0
     for part in range(parts):
         value += kernels.allocate(
-            rows, np.asarray(copies), n * part // parts, n * (part + 1) // parts, k, is_diagonal,
-            parameters_of(mixture), state, labels, s0, s1, s2,
+            rows, np.asarray(copies), n * part // parts, n * (part + 1) // parts, 0, k, is_diagonal,
+            parameters_of(mixture), key, labels, s0, s1, s2,
         )  # fmt: skip
     return value, labels, s0, s1, s2
 
@@ -143,7 +143,7 @@ def test_rows_far_from_every_component_are_counted():
 
 
 def test_draws_do_not_depend_on_the_order_in_which_chunks_run():
-    """A sweep of `run_chain` by hand, its chunks in reverse: each has its own stream."""
+    """A sweep of `run_chain` by hand, its chunks in reverse: a label's number is that of its row."""
     k, d, n = 2, 2, 900
     mixture, rows = random_mixture(k, d), random_rows(n, d)
     prior = kernels.Prior(
@@ -151,17 +151,18 @@ def test_draws_do_not_depend_on_the_order_in_which_chunks_run():
         is_spherical=False, is_shared=False,
     )  # fmt: skip
     bounds, copies, concentration = np.array([0, 300, 600, 900]), np.ones(n, dtype=np.int64), np.ones(k)
-    here, streams = parameters_of(mixture), np.stack([stream(seed) for seed in range(4)])
+    here, streams = parameters_of(mixture), np.stack([stream(seed) for seed in range(2)])
     kept = kernels.Parameters(np.empty((1, k)), np.empty((1, k, d)), np.empty((1, k, d, d)), np.empty((0, 0, 0)))
     kernels.run_chain(
         prior, concentration, rows, copies, bounds, here, streams, 1, kept, np.empty(1), np.empty(1, dtype=np.int64)
     )
 
-    there, streams = parameters_of(mixture), np.stack([stream(seed) for seed in range(4)])
+    there, streams = parameters_of(mixture), np.stack([stream(seed) for seed in range(2)])
     parts = [(np.zeros(k), np.zeros((k, d)), np.zeros((k, d, d))) for _ in range(3)]
+    key = np.uint64(kernels.label_key(streams[0]))
     for chunk in (2, 0, 1):
         kernels.allocate(
-            rows, copies, bounds[chunk], bounds[chunk + 1], k, False, there, streams[chunk],
+            rows, copies, bounds[chunk], bounds[chunk + 1], 0, k, False, there, key,
             np.empty(n, dtype=np.int16), *parts[chunk],
         )  # fmt: skip
     sums = [sum(part[j] for part in parts) for j in range(3)]

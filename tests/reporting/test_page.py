@@ -133,12 +133,13 @@ class TestComparison:
         assert "drawing pictures" in err
 
     def test_users_style_and_page_do_not_meet(self, galaxies_draws, tmp_path):
+        open_before = plt.get_fignums()
         plain = read(report(galaxies_draws, tmp_path / "plain.html"))
         with mpl.rc_context({"axes.facecolor": "pink"}):
             pink = read(report(galaxies_draws, tmp_path / "pink.html"))
             assert mpl.rcParams["axes.facecolor"] == "pink"
         assert pink.sources == plain.sources
-        assert plt.get_fignums() == []
+        assert plt.get_fignums() == open_before
 
 
 class TestWriting:

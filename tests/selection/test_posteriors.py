@@ -36,7 +36,7 @@ def quick(monkeypatch):
             raise FitError("too far from normal")
         return Evidence(-1160.0 - fit.n_components, 0.1, method)
 
-    def number(prepared, *, method, structure, priors, seed):
+    def number(prepared, *, method, structure, priors, seed, progress):
         calls["number"].append((method, structure.code, priors, seed))
         shares = pd.Series([0.0, 0.6, 0.4], index=pd.RangeIndex(1, 4))
         columns = {"p_filled": shares} | ({"p_components": shares[::-1].set_axis([1, 2, 3])} if method == "mfm" else {})
