@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Real
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -149,7 +150,7 @@ def _read_array(table: Any, *, keep_single: bool) -> Table:
     except ValueError:
         raise DataError("the table is not rectangular; every row needs one number for each column") from None
     if array.ndim == 0:
-        raise DataError(f"expected a table of numbers, found {type(table).__name__}; read it into a table first")
+        raise _no_table(table)
     if array.ndim > 2:
         raise DataError(f"a table has rows and columns; this array has {array.ndim} dimensions, shape {array.shape}")
     if array.ndim == 1:
@@ -160,9 +161,15 @@ def _read_array(table: Any, *, keep_single: bool) -> Table:
     return Table(values, default_features(values.shape[1]), np.arange(values.shape[0]), has_names=False)
 
 
+def _no_table(found: Any) -> DataError:
+    """Return the error for what is no table."""
+    how = ", for instance with pandas.read_csv" if isinstance(found, str | PathLike) else ""
+    return DataError(f"expected a table of numbers, found {type(found).__name__}; read it into a table first{how}")
+
+
 def _refuse_other_things(table: Any) -> None:
     if table is None or isinstance(table, str | bytes | dict | set) or np.isscalar(table):
-        raise DataError(f"expected a table of numbers, found {type(table).__name__}; read it into a table first")
+        raise _no_table(table)
     if hasattr(table, "toarray") and hasattr(table, "nnz"):
         raise DataError("sparse matrices are not supported: a Gaussian mixture needs dense rows; pass table.toarray()")
     if hasattr(table, "collect"):
@@ -295,7 +302,7 @@ def _column_values(column: Any) -> Floats:
 def _refuse_words(column: Any, name: str, labels: NDArray[Any], *, explicit: bool) -> None:
     """Refuse a column that is not numeric."""
     if not column.dtype.is_numeric():
-        remedy = "" if explicit else ", or name the numeric columns with columns="
+        remedy = "" if explicit else ", or name the numeric columns in prepare(..., columns=[...])"
         raise DataError(f"column {name!r} is not numeric ({_what_it_holds(column, labels)}); convert it{remedy}")
 
 

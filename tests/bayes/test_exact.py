@@ -26,6 +26,7 @@ POINTS = np.array([[0.7, -0.3], [-1.2, 0.5]])
 PLANS = {
     "gibbs": {"draws": 5000, "tune": 100, "chains": 4, "thin": 4},
     "nuts": {"draws": 3000, "tune": 1000, "chains": 4, "cores": 1},
+    "smc": {"draws": 1000, "tune": 0, "chains": 4},
     "laplace": {"draws": 2500, "tune": 0, "chains": 4},
     "advi": {"draws": 2500, "tune": 0, "chains": 4},
 }
@@ -111,7 +112,7 @@ def assert_exact(engine, rows, belief, structure, family="wishart"):
     assert max(map(abs, z.values())) < LARGEST_Z, z
 
 
-@pytest.mark.parametrize("engine", ["gibbs", "nuts"])
+@pytest.mark.parametrize("engine", ["gibbs", "nuts", pytest.param("smc", marks=pytest.mark.slow)])
 def test_engines_have_the_posterior_of_all_labellings(engine):
     assert_exact(engine, LINE, belief_of(1), "spherical")
 
