@@ -18,6 +18,9 @@ __all__ = ["error_table", "in_sds", "label_free_table", "parameter_table", "whol
 
 Floats = NDArray[np.float64]
 
+#: An information matrix of more parameters takes minutes; a comparison leaves it to who asks for it.
+MOST_PARAMETERS = 1000
+
 
 def parameter_table(em: Mixture, bayes: MixtureFit, prob: float, kind: str) -> pd.DataFrame:
     """Place every EM estimate in its posterior (math.md, 8.1, 8.2 and 8.4).
@@ -211,6 +214,8 @@ def _errors_or_reason(em: MixtureFit, method: str, n_boot: int, seed: Any) -> tu
         if not n_boot:
             return None, "not asked for: compare(..., n_boot=199)"
         options = {"n_boot": n_boot, "seed": seed}
+    elif em.n_parameters > MOST_PARAMETERS:
+        return None, f"{em.n_parameters:,} parameters take long: em.standard_errors({method!r})"
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

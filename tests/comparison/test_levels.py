@@ -83,6 +83,12 @@ class TestParameters:
         np.testing.assert_allclose(found.loc[names, "se_information"], expected[names])
         assert found.loc["means[0, waiting]", "se_information"] == expected["means[1, waiting]"]
 
+    def test_many_parameters_are_left_to_who_asks(self, em, faithful_many_draws, monkeypatch):
+        monkeypatch.setattr("bayesgmm.comparison.parameters.MOST_PARAMETERS", 10)
+        found = compare(em, faithful_many_draws)
+        assert found.errors[["se_information", "se_sandwich", "ratio"]].isna().all(axis=None)
+        assert found.notes["se_information"] == "11 parameters take long: em.standard_errors('information')"
+
     def test_a_bootstrap_is_made_when_asked_for(self, em, faithful_many_draws):
         found = compare(em, faithful_many_draws, n_boot=30).errors
         assert found["se_bootstrap"].between(found["posterior_sd"] / 2, 2 * found["posterior_sd"]).all()
