@@ -23,9 +23,12 @@ from pytensor.graph.replace import vectorize_graph
 from bayesgmm.bayes.compiled import Bound, compiled_model, data_of, kept, parametrised, vector_of
 from bayesgmm.errors import FitError
 
-__all__ = ["UnconstrainedDensity", "log_prior", "unconstrained_density"]
+__all__ = ["FORBIDDEN", "UnconstrainedDensity", "log_prior", "unconstrained_density"]
 
 Floats = NDArray[np.float64]
+
+#: Stands for an infinite objective, which line searches do not understand.
+FORBIDDEN = 1e300
 
 # The factor of the prior that forbids spikes, where it is a term of its own (`bayesgmm.bayes.factorised.add_guard`).
 _GUARD = "guard"
@@ -64,6 +67,10 @@ class UnconstrainedDensity:
             return self.native.evaluate(vectors)
         found = [self.evaluate(vector) for vector in vectors]
         return np.array([value for value, _ in found]), np.reshape([slope for _, slope in found], np.shape(vectors))
+
+    def values(self, vectors: Floats) -> Floats:
+        """Return log densities (S,) at vectors (S, size)."""
+        return self.evaluate_all(vectors)[0]
 
     def whitened(self, centre: Floats, root: Floats) -> "UnconstrainedDensity":
         """Return the density in coordinates u of centre + root u; the Jacobian, a constant, is left out.

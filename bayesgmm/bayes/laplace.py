@@ -21,9 +21,9 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, multivariate_t
 
-from bayesgmm.bayes.density import UnconstrainedDensity, unconstrained_density
+from bayesgmm.bayes.density import FORBIDDEN, UnconstrainedDensity, unconstrained_density
 from bayesgmm.bayes.model import start_values
-from bayesgmm.bayes.streamed_density import StreamedDensity, streamed_density
+from bayesgmm.bayes.streamed_density import streamed_density
 from bayesgmm.bayes.streamed_rows import StreamedRows
 from bayesgmm.bayes.symmetry import in_region
 from bayesgmm.bayes.vectors import as_dataset
@@ -31,8 +31,18 @@ from bayesgmm.errors import FitError
 from bayesgmm.mixture import Mixture
 from bayesgmm.structure import CovarianceStructure
 
-__all__ = ["LARGEST_KHAT", "ImportanceSample", "Laplace", "importance_sample", "laplace_at", "sample_laplace",
-           "sample_laplace_stream", "weigh"]  # fmt: skip
+__all__ = [
+    "FEW_PROPOSALS",
+    "LARGEST_KHAT",
+    "PROPOSALS_PER_DRAW",
+    "ImportanceSample",
+    "Laplace",
+    "importance_sample",
+    "laplace_at",
+    "sample_laplace",
+    "sample_laplace_stream",
+    "weigh",
+]
 
 Floats = NDArray[np.float64]
 
@@ -51,12 +61,10 @@ _TAIL_DOF = 10
 _STEP = 1e-5
 # How far from the top the search for the mode may end, in log density: half the Newton decrement.
 _FLAT = 1e-6
-# Proposals for each draw that is kept, so that few draws are kept twice; one, where weights are nearly equal.
-_PROPOSALS_PER_DRAW = 4
-_FEW_PROPOSALS = 4000
+#: Proposals for each draw that is kept, so that few draws are kept twice; one, where weights are nearly equal.
+PROPOSALS_PER_DRAW = 4
+FEW_PROPOSALS = 4000
 _NEARLY_EQUAL = 0.9
-# Stands for an infinite objective, which line searches do not understand.
-_FORBIDDEN = 1e300
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +164,7 @@ def laplace_at(density: UnconstrainedDensity, start: Floats) -> Laplace:
         """Return minus the log density and its gradient."""
         value, gradient = density.evaluate(vector)
         is_legal = np.isfinite(value) and np.all(np.isfinite(gradient))
-        return (-value, -gradient) if is_legal else (_FORBIDDEN, np.zeros_like(vector))
+        return (-value, -gradient) if is_legal else (FORBIDDEN, np.zeros_like(vector))
 
     with np.errstate(all="ignore"):
         near = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 1000, "maxcor": 30}).x
@@ -185,10 +193,6 @@ def _hessian(density: UnconstrainedDensity, vector: Floats) -> Floats:
     _, gradients = density.evaluate_all(points)
     columns = (gradients[: density.size] - gradients[density.size :]) / (2 * _STEP)
     return 0.5 * (columns + columns.T)
-
-
-def _values(density: UnconstrainedDensity, vectors: Floats) -> Floats:
-    return density.values(vectors) if isinstance(density, StreamedDensity) else density.evaluate_all(vectors)[0]
 
 
 def importance_sample(
@@ -235,7 +239,7 @@ def _weighted(
     noise = proposal.rvs(n, random_state=rng).reshape(n, density.size)
     vectors = approximation.mode + noise @ approximation.chol.T
     log_proposal = proposal.logpdf(noise) - np.log(np.abs(np.diagonal(approximation.chol))).sum()
-    log_densities = _values(density, vectors)
+    log_densities = density.values(vectors)
     ratios = log_densities - log_proposal
     ratios[np.isnan(ratios)] = -np.inf
     legal = np.flatnonzero(np.isfinite(ratios))
@@ -378,9 +382,9 @@ def _draw(
     """Draw; return the groups, and the unconstrained vectors (chains * draws, size)."""
     approximation = laplace_at(density, density.start)
     total = draws * chains
-    weighted = importance_sample(density, approximation, max(_FEW_PROPOSALS, total), rng)
-    if weighted.efficiency < _NEARLY_EQUAL and _PROPOSALS_PER_DRAW * total > _FEW_PROPOSALS:
-        weighted = importance_sample(density, approximation, _PROPOSALS_PER_DRAW * total, rng)
+    weighted = importance_sample(density, approximation, max(FEW_PROPOSALS, total), rng)
+    if weighted.efficiency < _NEARLY_EQUAL and PROPOSALS_PER_DRAW * total > FEW_PROPOSALS:
+        weighted = importance_sample(density, approximation, PROPOSALS_PER_DRAW * total, rng)
     if not (weighted.khat <= LARGEST_KHAT and weighted.efficiency >= _LEAST_EFFICIENCY):
         raise FitError(
             f"the posterior is too far from normal for sampler='laplace' (Pareto k-hat {weighted.khat:.2f}, at most "

@@ -17,12 +17,12 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from bayesgmm.bayes.compiled import vector_of
 from bayesgmm.bayes.density import UnconstrainedDensity, unconstrained_density
 from bayesgmm.bayes.evidence import evidence_offset
 from bayesgmm.bayes.laplace import LARGEST_KHAT, Laplace, importance_sample, laplace_at
 from bayesgmm.bayes.model import build_model, start_values
 from bayesgmm.bayes.priors import Priors
-from bayesgmm.bayes.vectors import vector_of
 from bayesgmm.data import Scaling
 from bayesgmm.errors import FitError
 from bayesgmm.fit import MixtureFit

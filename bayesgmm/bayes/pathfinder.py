@@ -22,8 +22,8 @@ from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from bayesgmm.bayes.density import UnconstrainedDensity, unconstrained_density
-from bayesgmm.bayes.laplace import ImportanceSample, weigh
+from bayesgmm.bayes.density import FORBIDDEN, UnconstrainedDensity, unconstrained_density
+from bayesgmm.bayes.laplace import FEW_PROPOSALS, PROPOSALS_PER_DRAW, ImportanceSample, weigh
 from bayesgmm.bayes.model import start_values
 from bayesgmm.bayes.symmetry import in_region
 from bayesgmm.bayes.vectors import as_dataset
@@ -44,11 +44,6 @@ _DRAWS_PER_BOUND = 10
 _MAX_STEPS = 1000
 # A step over which the gradient does not fall by this much of its square says nothing of the curvature.
 _LEAST_CURVATURE = 1e-12
-# Proposals for each draw that is kept, so that few draws are kept twice.
-_PROPOSALS_PER_DRAW = 4
-_FEW_PROPOSALS = 4000
-# Stands for an infinite objective, which line searches do not understand.
-_FORBIDDEN = 1e300
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +168,7 @@ def _way(density: UnconstrainedDensity, start: Floats) -> Floats:
         """Return minus the log density and its gradient."""
         value, gradient = density.evaluate(vector)
         is_legal = np.isfinite(value) and np.all(np.isfinite(gradient))
-        return (-value, -gradient) if is_legal else (_FORBIDDEN, np.zeros_like(vector))
+        return (-value, -gradient) if is_legal else (FORBIDDEN, np.zeros_like(vector))
 
     points = [start]
     with np.errstate(all="ignore"):
@@ -275,7 +270,7 @@ def sample_pathfinder(
     starts = density.start + _SCATTER * rng.standard_normal((int(n_paths), density.size))
     starts[0] = density.start
     paths = find_paths(density, starts, rng)
-    weighted = weigh_paths(density, paths, max(_FEW_PROPOSALS, _PROPOSALS_PER_DRAW * draws * chains), rng)
+    weighted = weigh_paths(density, paths, max(FEW_PROPOSALS, PROPOSALS_PER_DRAW * draws * chains), rng)
     vectors = weighted.resample(draws * chains, rng).reshape(chains, draws, density.size)
     heights = density.evaluate_all(vectors.reshape(-1, density.size))[0]
     stats = xr.Dataset({"lp": (("chain", "draw"), heights.reshape(chains, draws))})

@@ -5,7 +5,6 @@ of themselves, the record of how they were made. Nothing is said aloud: `diagnos
 """
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any
 
 import pymc as pm
@@ -16,7 +15,7 @@ from bayesgmm.bayes.gibbs import describe_mixing
 from bayesgmm.bayes.model import COORDINATES
 from bayesgmm.bayes.modes import describe_chains
 from bayesgmm.data import PreparedData, Scaling
-from bayesgmm.fit import FitInfo, MixtureFit, assemble
+from bayesgmm.fit import FitInfo, MixtureFit, assemble, versions_of
 from bayesgmm.mixture import Mixture
 from bayesgmm.posterior.relabel import Relabelling, relabel
 from bayesgmm.structure import CovarianceStructure
@@ -89,7 +88,7 @@ def posterior_fit(
         found["modes"], diagnostics["modes_in_words"] = describe_chains(reference, matched.mixture, modes)
     info = FitInfo(
         method, structure.code, reference.n_components, seed, dict(settings), diagnostics,
-        {name: version(name) for name in _PACKAGES},
+        versions_of(*_PACKAGES),
     )  # fmt: skip
     return assemble(matched.mixture, prepared, info, scaling, groups=found, model=model)
 

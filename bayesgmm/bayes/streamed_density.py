@@ -46,7 +46,7 @@ class StreamedDensity(UnconstrainedDensity):
         The vector at the values that were given to `streamed_density`.
     gradients : callable
         Vectors (S, size) to log densities (S,) and gradients (S, size).
-    values : callable
+    heights : callable
         Vectors (S, size) to log densities (S,), which are cheaper alone.
     log_prior : callable
         Vector (size,) to what the log density is without the rows.
@@ -55,12 +55,16 @@ class StreamedDensity(UnconstrainedDensity):
     """
 
     gradients: Callable[[Floats], tuple[Floats, Floats]]
-    values: Callable[[Floats], Floats]
+    heights: Callable[[Floats], Floats]
     log_prior: Callable[[Floats], float]
 
     def evaluate_all(self, vectors: Floats) -> tuple[Floats, Floats]:
         """Return log densities (S,) and gradients (S, size) at vectors (S, size), NaN where a vector is not legal."""
         return self.gradients(vectors)
+
+    def values(self, vectors: Floats) -> Floats:
+        """Return log densities (S,) at vectors (S, size), without gradients."""
+        return self.heights(vectors)
 
 
 def streamed_density(rows: StreamedRows, model: pm.Model, values: Mapping[str, Any]) -> StreamedDensity:

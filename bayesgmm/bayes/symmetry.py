@@ -16,9 +16,10 @@ import numpy as np
 import pymc as pm
 from numpy.typing import NDArray
 
+from bayesgmm.bayes.compiled import vector_of
 from bayesgmm.bayes.density import UnconstrainedDensity
 from bayesgmm.bayes.model import start_values
-from bayesgmm.bayes.vectors import mixtures_at, vector_of
+from bayesgmm.bayes.vectors import mixtures_at
 from bayesgmm.errors import ArgumentError
 from bayesgmm.posterior.matching import assign, hellinger_cost
 from bayesgmm.structure import CovarianceStructure

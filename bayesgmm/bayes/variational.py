@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from bayesgmm.bayes.density import unconstrained_density
+from bayesgmm.bayes.density import FORBIDDEN, unconstrained_density
 from bayesgmm.bayes.laplace import pareto_smoothed
 from bayesgmm.bayes.model import start_values
 from bayesgmm.bayes.vectors import as_dataset
@@ -30,7 +30,6 @@ Floats = NDArray[np.float64]
 _N_FIXED = 60
 # Standard deviations at the start of the search; wide ones begin where the density is not finite.
 _FIRST_SD = 0.05
-_FORBIDDEN = 1e300
 
 
 def sample_advi(
@@ -95,13 +94,13 @@ def sample_advi(
         sd = np.exp(log_sd)
         values, gradients = density.evaluate_all(centre + sd * fixed)
         if not (np.all(np.isfinite(values)) and np.all(np.isfinite(gradients))):
-            return _FORBIDDEN, np.zeros_like(parameters)
+            return FORBIDDEN, np.zeros_like(parameters)
         by_log_sd = (gradients * fixed * sd).mean(axis=0) + 1.0
         return -float(values.mean() + log_sd.sum()), -np.concatenate([gradients.mean(axis=0), by_log_sd])
 
     begin = np.concatenate([density.start, np.full(density.size, np.log(_FIRST_SD))])
     best = minimize(negative_bound, begin, jac=True, method="L-BFGS-B", options={"maxiter": 2000, "maxcor": 20})
-    if not np.isfinite(best.fun) or best.fun >= _FORBIDDEN:
+    if not np.isfinite(best.fun) or best.fun >= FORBIDDEN:
         raise FitError("the variational bound has no finite value near the start; use sampler='nuts'")
     centre, log_sd = np.split(best.x, 2)
     noise = rng.standard_normal((chains * draws, density.size))

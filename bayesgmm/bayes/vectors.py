@@ -1,45 +1,20 @@
-"""Between unconstrained vectors and what they stand for: named values, mixtures, datasets.
+"""From unconstrained vectors to what they stand for: mixtures, datasets.
 
-Samplers move in unconstrained vectors (density.py); a start comes as named values, and a result leaves as a Dataset
-with the model's dimensions and coordinates.
+Samplers move in unconstrained vectors (density.py); a result leaves as a Dataset with the model's dimensions and
+coordinates. The way from named values to a vector is `compiled.vector_of`.
 """
-
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pymc as pm
 import xarray as xr
 from numpy.typing import NDArray
-from pymc.initial_point import make_initial_point_fn
 
 from bayesgmm.bayes.density import UnconstrainedDensity
 from bayesgmm.mixture import Mixture
 
-__all__ = ["as_dataset", "mixtures_at", "vector_of"]
+__all__ = ["as_dataset", "mixtures_at"]
 
 Floats = NDArray[np.float64]
-
-
-def vector_of(model: pm.Model, values: Mapping[str, Any]) -> Floats:
-    """Return the unconstrained vector at given values of free variables; the others are where PyMC starts them.
-
-    Parameters
-    ----------
-    model : pymc.Model
-        The model.
-    values : mapping of str to array
-        Values by name, constrained.
-
-    Returns
-    -------
-    ndarray, shape (size,)
-        In the order of `UnconstrainedDensity`.
-    """
-    by_name = {variable.name: variable for variable in model.free_RVs}
-    overrides = {by_name[name]: value for name, value in values.items()}
-    point = make_initial_point_fn(model=model, overrides=overrides, return_transformed=True)(0)
-    return np.concatenate([np.ravel(point[variable.name]) for variable in model.value_vars]).astype(float)
 
 
 def mixtures_at(density: UnconstrainedDensity, vectors: Floats) -> Mixture:

@@ -10,7 +10,6 @@ The search is scikit-learn's; what is owned here is the translation.
 
 import time
 import warnings
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from sklearn.cluster import KMeans
 from bayesgmm.data import PreparedData, Scaling, prepare
 from bayesgmm.em.starts import moments_of_labels
 from bayesgmm.errors import ArgumentError, ConvergenceWarning
-from bayesgmm.fit import FitInfo, MixtureFit, assemble
+from bayesgmm.fit import FitInfo, MixtureFit, assemble, versions_of
 from bayesgmm.mixture import Mixture
 from bayesgmm.seeding import as_generator, recorded_seed
 from bayesgmm.structure import STRUCTURES
@@ -129,7 +128,7 @@ def fit_kmeans(
         "n_starts": int(n_starts), "max_iter": int(max_iter), "scale": prepared.scale, "n_dropped": prepared.n_dropped,
         "fixed": ["weights"],
     }  # fmt: skip
-    versions = {name: version(name) for name in ("bayesgmm", "numpy", "scikit-learn")}
+    versions = versions_of("bayesgmm", "numpy", "scikit-learn")
     info = FitInfo("kmeans", _STRUCTURE.code, int(n_components), number, settings, diagnostics, versions)
     return assemble(mixture, prepared, info, scaling)
 

@@ -8,7 +8,6 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from bayesgmm.em.fixed import Fixed
 from bayesgmm.em.maximise import EMSolution
 from bayesgmm.em.statistics import Parameters
 from bayesgmm.errors import ArgumentError, ConvergenceWarning, DegenerateFitWarning, FitError
-from bayesgmm.fit import FitInfo, MixtureFit, assemble
+from bayesgmm.fit import FitInfo, MixtureFit, assemble, versions_of
 from bayesgmm.mixture import Mixture
 from bayesgmm.structure import CovarianceStructure
 
@@ -124,7 +123,7 @@ def point_fit(
     _warn(solution, mixture, degenerate, settings["max_iter"])
     info = FitInfo(
         "em", structure.code, mixture.n_components, seed, {**settings, **_as_settings(told, solution, scaling)},
-        diagnostics, {name: version(name) for name in ("bayesgmm", "numpy", "numba")},
+        diagnostics, versions_of("bayesgmm", "numpy", "numba"),
     )  # fmt: skip
     contents = {
         "optimization": _trace(solution, offset, log_prior),

@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.metadata import version
 from typing import Any
 
-__all__ = ["FitInfo"]
+__all__ = ["FitInfo", "versions_of"]
 
 
 @dataclass(frozen=True)
@@ -45,3 +47,25 @@ class FitInfo:
     def from_json(cls, text: str) -> "FitInfo":
         """Read what `to_json` wrote."""
         return cls(**json.loads(text))
+
+
+def versions_of(*packages: str) -> dict[str, str]:
+    """Return the installed versions of packages.
+
+    Parameters
+    ----------
+    *packages : str
+        Names of distributions.
+
+    Returns
+    -------
+    dict of str to str
+        Versions by name.
+    """
+    return {package: _version(package) for package in packages}
+
+
+@cache
+def _version(package: str) -> str:
+    """Return a version, looked up on the disk once."""
+    return version(package)

@@ -15,9 +15,9 @@ import pymc as pm
 from numpy.typing import NDArray
 
 from bayesgmm.bayes import laplace, nuts, variational
+from bayesgmm.bayes.compiled import vector_of
 from bayesgmm.bayes.density import UnconstrainedDensity, unconstrained_density
 from bayesgmm.bayes.samplers import SAMPLERS
-from bayesgmm.bayes.vectors import vector_of
 from bayesgmm.errors import FitError
 from bayesgmm.mixture import Mixture
 from benchmarks.sbc.problems import Problem
