@@ -9,7 +9,6 @@ in nothing else share what is compiled: `mark_form` says that they do, of a mode
 checks that it has not been changed since. A second fit of the same form compiles nothing.
 """
 
-import types
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -318,15 +317,14 @@ def _as_c_function(make: Callable[..., CFunction], function: Any) -> CFunction |
         return None
     source = compiled.py_func
     key = CACHED_SRC_FUNCTIONS.get(source)
-    inner = types.FunctionType(
-        source.__code__, source.__globals__, source.__name__, source.__defaults__, source.__closure__
-    )
+    # What PyTensor keeps on disk is a function that only calls the one that was generated; without it there is a layer
+    # less of machine code to optimise.
+    generated = source.__globals__.get("jitable_func", compiled).py_func
 
-    def remember(own: Any, name: str) -> bool:
+    def remember(own: Any) -> bool:
         if key is not None:
-            CACHED_SRC_FUNCTIONS[own] = f"{key}-{name}-{VERSION}"
+            CACHED_SRC_FUNCTIONS[own] = f"{key}-{make.__name__}-{VERSION}"
         return key is not None
 
-    is_kept = remember(inner, "inner")
     layout = [(value.dtype, value.ndim) for value in values]
-    return make(numba_njit(inner, cache=is_kept), layout, lambda own: remember(own, make.__name__))
+    return make(numba_njit(generated, inline="always"), layout, remember)

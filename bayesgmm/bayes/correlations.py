@@ -17,6 +17,7 @@ from scipy.stats import gamma, halfnorm
 
 from bayesgmm.bayes.factorised import add_guard
 from bayesgmm.bayes.likelihood import Components
+from bayesgmm.bayes.matrices import cholesky_factor, general_inverse, gram, placed
 from bayesgmm.bayes.priors import ResolvedPriors
 from bayesgmm.data import Scaling
 from bayesgmm.structure import CovarianceStructure
@@ -61,11 +62,13 @@ def partial_correlations(name: str, eta: Any, copies: int, d: int) -> Any:
 def _correlation_chol(shares: Any, d: int) -> Any:
     """Return the lower Cholesky factors (copies, d, d) of correlation matrices from `partial_correlations`."""
     rows, columns = np.tril_indices(d, -1)
-    z = pt.zeros((shares.shape[0], d, d))[:, rows, columns].set(2.0 * shares - 1.0)
+    at, after = (np.zeros((len(rows), d, d)) for _ in range(2))
+    for j, (row, column) in enumerate(zip(rows, columns, strict=True)):
+        at[j, row, column] = 1.0
+        after[j, row, column + 1 : row + 1] = 1.0
     # What is left of a row's unit length before each entry; 4 s (1 - s) is 1 - z^2 without cancellation.
-    left = pt.zeros((shares.shape[0], d, d))[:, rows, columns].set(0.5 * pt.log(4.0 * shares * (1.0 - shares)))
-    before = pt.exp(pt.cumsum(left, axis=-1) - left)
-    return before * (z + np.eye(d)) * np.tri(d)
+    before = pt.exp(placed(0.5 * pt.log(4.0 * shares * (1.0 - shares)), after))
+    return before * (placed(2.0 * shares - 1.0, at) + np.eye(d)) * np.tri(d)
 
 
 def lkj_hyperparameters(
@@ -129,8 +132,8 @@ def lkj_components(structure: CovarianceStructure, hyper: dict[str, Any], k: int
     else:
         shares = partial_correlations("correlations", hyper["eta"], copies, d)
         chols = sds[..., None] * _correlation_chol(shares, d)[copy_of]
-        inverses: Any = pt.linalg.inv(chols)
-        found = Components(inverses.mT @ inverses, chols @ chols.mT)
+        precisions = gram(general_inverse(chols)[1].mT)
+        found = Components(precisions, gram(chols), cholesky_factor(precisions))
     add_guard(hyper["smallest_variance"], found.precisions, d)
     return found
 

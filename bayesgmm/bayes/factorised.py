@@ -24,6 +24,7 @@ from scipy.special import multigammaln, polygamma
 from scipy.stats import special_ortho_group
 
 from bayesgmm.bayes.likelihood import Components
+from bayesgmm.bayes.matrices import cholesky_factor, general_inverse, gram, placed, product
 from bayesgmm.bayes.priors import ResolvedPriors
 from bayesgmm.data import Scaling
 from bayesgmm.structure import CovarianceStructure
@@ -45,11 +46,15 @@ class CayleyRotations(Transform):
     def __init__(self, d: int) -> None:
         self.d = d
         self.rows, self.columns = np.tril_indices(d, -1)
+        #: A skew matrix for each coordinate, of which the others are sums.
+        self.patterns = np.zeros((len(self.rows), d, d))
+        self.patterns[np.arange(len(self.rows)), self.rows, self.columns] = 1.0
+        self.patterns -= np.swapaxes(self.patterns, 1, 2)
 
     def backward(self, value: Any, *inputs: Any) -> Any:
         """Map coordinates to rotations; the last input is the centre."""
         # The same as (I - S) times the inverse of (I + S).
-        return inputs[-1] @ (2.0 * pt.linalg.inv(self._shifted_skew(value)) - np.eye(self.d))
+        return product(inputs[-1], 2.0 * general_inverse(self._shifted_skew(value))[1] - np.eye(self.d))
 
     def forward(self, value: Any, *inputs: Any) -> Any:
         """Map rotations to coordinates."""
@@ -60,16 +65,14 @@ class CayleyRotations(Transform):
     def log_jac_det(self, value: Any, *inputs: Any) -> Any:
         """Return the log density of the coordinates of uniform rotations, a scalar for all of them."""
         d = self.d
-        log_determinants = pt.linalg.slogdet(self._shifted_skew(value))[1]
+        log_determinants = general_inverse(self._shifted_skew(value))[0]
         value = pt.as_tensor_variable(value)
         log_volume = (d - 1) * np.log(2.0) + 0.5 * d * d * np.log(np.pi) - multigammaln(0.5 * d, d)
         constant = len(self.rows) * np.log(2.0) - log_volume
         return (constant - (d - 1) * log_determinants).sum() + pt.log(pt.cosh(value)).sum()
 
     def _shifted_skew(self, value: Any) -> Any:
-        entries = pt.sinh(value)
-        below = pt.zeros((*entries.shape[:-1], self.d, self.d))[..., self.rows, self.columns].set(entries)
-        return np.eye(self.d) + below - below.mT
+        return np.eye(self.d) + placed(pt.sinh(value), self.patterns)
 
 
 def rotations(name: str, centre: Any, d: int, **kwargs: Any) -> Any:
@@ -183,10 +186,10 @@ def factorised_components(structure: CovarianceStructure, hyper: dict[str, Any],
     """
     copies = {"E": 1, "V": k}
     volumes = pm.Normal("volume_scores", 0.0, 1.0, shape=(copies[structure.volume], 1))
-    log_variances = hyper["log_variance_location"] + hyper["volume_root"] @ volumes
+    log_variances = hyper["log_variance_location"] + product(hyper["volume_root"], volumes)
     if not structure.is_spherical:
         shapes = pm.Normal("shape_scores", 0.0, 1.0, shape=(copies[structure.shape], d - 1))
-        log_variances += hyper["shape_root"] @ shapes @ helmert(d)
+        log_variances += product(product(hyper["shape_root"], shapes), helmert(d))
     spread, inverse = pt.exp(0.5 * log_variances), pt.exp(-0.5 * log_variances)
     if structure.is_diagonal:
         diagonals = [np.eye(d) * part[..., None] for part in (inverse**2, spread**2, inverse)]
@@ -195,7 +198,8 @@ def factorised_components(structure: CovarianceStructure, hyper: dict[str, Any],
         axes = rotations("axes", hyper["axes_centre"], d)
         axes = axes if structure.orientation == "V" else axes[0]
         scaled, flattened = axes * spread[:, None, :], axes * inverse[:, None, :]
-        found = Components(flattened @ flattened.mT, scaled @ scaled.mT)
+        precisions = gram(flattened)
+        found = Components(precisions, gram(scaled), cholesky_factor(precisions))
     add_guard(hyper["smallest_variance"], found.precisions, d)
     return found
 
@@ -212,8 +216,7 @@ def add_guard(guard: Any, precisions: Any, d: int) -> None:
     d : int
         Number of columns.
     """
-    j = np.arange(d)
-    pm.Potential("guard", -0.5 * (guard * precisions[:, j, j]).sum())
+    pm.Potential("guard", -0.5 * (np.eye(d) * guard * precisions).sum())
 
 
 def factorised_start(

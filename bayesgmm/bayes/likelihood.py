@@ -94,10 +94,11 @@ class MixtureLogLikelihood(Op):
     kernel: ClassVar[Callable[..., Any]] = staticmethod(log_likelihood_and_gradient)
 
     def make_node(self, *inputs: Any) -> Apply:
-        """Build the node; rows, their weights and the parameters become float64 tensors, the rest int64."""
+        """Build the node; rows, their weights and the parameters become float64 tensors, the rest are whole numbers."""
         n_data = len(self.data_ndims)
-        dtypes = ["float64"] * 2 + ["int64"] * (n_data - 2) + ["float64"] * 3
-        tensors = [pt.as_tensor_variable(value).astype(dtype) for value, dtype in zip(inputs, dtypes, strict=True)]
+        tensors = [pt.as_tensor_variable(value) for value in inputs]
+        # Which kind of whole number does not matter: to cast the positions of all rows would take time at every call.
+        tensors = [tensor if 2 <= i < n_data else tensor.astype("float64") for i, tensor in enumerate(tensors)]
         ndims = [*self.data_ndims, 1, 2, 3]
         if [tensor.ndim for tensor in tensors] != ndims:
             raise TypeError(f"the inputs must have {ndims} dimensions, not {[tensor.ndim for tensor in tensors]}")

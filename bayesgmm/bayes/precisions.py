@@ -15,6 +15,7 @@ raise the likelihood of such a spike by a power too, and with enough of them the
 deviations that are believed: it is 1 for all practical purposes above them, and forbids spikes for any number of ties.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,13 @@ from pymc.logprob.transforms import Transform
 from scipy.stats import wishart
 
 from bayesgmm.bayes.likelihood import Components
+from bayesgmm.bayes.matrices import (
+    cholesky_factor,
+    log_determinant,
+    positive_inverse,
+    precisions_of_coordinates,
+    total,
+)
 from bayesgmm.bayes.priors import ResolvedPriors
 from bayesgmm.data import Scaling
 from bayesgmm.structure import CovarianceStructure
@@ -56,12 +64,7 @@ class JointLogCholesky(Transform):
 
     def backward(self, value: Any, *inputs: Any) -> Any:
         """Map coordinates to precision matrices."""
-        value = pt.as_tensor_variable(value)
-        entries = value[..., self.diagonal].set(pt.exp(value[..., self.diagonal]))
-        chol = pt.zeros((*value.shape[:-1], self.p, self.p))[..., self.rows, self.columns].set(entries)
-        # The tag lets PyTensor replace cholesky(L L') by L, so that nothing is decomposed at run time.
-        chol.tag.lower_triangular = True
-        return chol @ chol.mT
+        return precisions_of_coordinates(value)
 
     def forward(self, value: Any, *inputs: Any) -> Any:
         """Map precision matrices to coordinates."""
@@ -70,9 +73,10 @@ class JointLogCholesky(Transform):
 
     def log_jac_det(self, value: Any, *inputs: Any) -> Any:
         """Return the log Jacobian of `backward`, a scalar: sum over j of (p - j + 2) log L_jj, plus p log 2."""
-        logs = pt.as_tensor_variable(value)[..., self.diagonal]
-        powers = np.arange(self.p + 1, 1, -1).astype(float)
-        return (logs * powers).sum() + logs.size * np.log(2.0)
+        value = pt.as_tensor_variable(value)
+        powers = np.zeros(len(self.rows))
+        powers[self.diagonal] = np.arange(self.p + 1, 1, -1)
+        return (value * powers).sum() + value[..., 0].size * self.p * np.log(2.0)
 
 
 class JointLog(Transform):
@@ -120,7 +124,7 @@ def matrix_precisions(name: str, p: int, dof: Any, scale_dof: Any, rate: Any, gu
     """
     return pm.CustomDist(
         name, dof, scale_dof, rate, guard,
-        logp=_matrix_logp, random=_matrix_random, support_point=_matrix_support_point,
+        logp=partial(_matrix_logp, p=p), random=_matrix_random, support_point=_matrix_support_point,
         signature="(k),(),(p,p),(p)->(k,p,p)", default_transform=JointLogCholesky(p), **kwargs,
     )  # fmt: skip
 
@@ -158,13 +162,6 @@ def scalar_precisions(name: str, dof: Any, scale_dof: Any, rate: Any, guard: Any
 # -------------------------------------------------------------------- densities
 
 
-def _log_determinant(matrices: Any) -> Any:
-    chols = pt.linalg.cholesky(matrices)
-    # Indexed: the gradient of pt.diagonal over a batch falls back to Python, which chains in threads cannot share.
-    j = pt.arange(chols.shape[-1])
-    return 2.0 * pt.log(chols[..., j, j]).sum(axis=-1)
-
-
 def _log_constant(dof: Any, scale_dof: Any, p: Any) -> Any:
     """Return the constant of the density without the guard, but for the determinant of S; the powers of two cancel."""
     total = scale_dof + dof.sum()
@@ -172,13 +169,11 @@ def _log_constant(dof: Any, scale_dof: Any, p: Any) -> Any:
     return multigammaln(total / 2, p) - separate
 
 
-def _matrix_logp(value: Any, dof: Any, scale_dof: Any, rate: Any, guard: Any) -> Any:
-    p = value.shape[-1]
-    density = (0.5 * (dof - p - 1) * _log_determinant(value)).sum()
-    shared = 0.5 * (scale_dof + dof.sum()) * _log_determinant(rate + value.sum(axis=0))
-    constants = 0.5 * scale_dof * _log_determinant(rate) + _log_constant(dof, scale_dof, p)
-    j = pt.arange(p)
-    return density - shared + constants - 0.5 * (guard * value[:, j, j]).sum()
+def _matrix_logp(value: Any, dof: Any, scale_dof: Any, rate: Any, guard: Any, *, p: int) -> Any:
+    density = (0.5 * (dof - p - 1) * log_determinant(value)).sum()
+    shared = 0.5 * (scale_dof + dof.sum()) * log_determinant(rate + total(value))[0]
+    constants = 0.5 * scale_dof * log_determinant(rate) + _log_constant(dof, scale_dof, p)
+    return density - shared + constants - 0.5 * (np.eye(p) * guard * value).sum()
 
 
 def _scalar_logp(value: Any, dof: Any, scale_dof: Any, rate: Any, guard: Any) -> Any:
@@ -286,7 +281,7 @@ def wishart_components(structure: CovarianceStructure, hyper: dict[str, Any], k:
     copy_of = np.zeros(k, dtype=int) if structure.is_shared else np.arange(k)
     if not structure.is_diagonal:
         matrices = matrix_precisions("precisions", d, *arguments)
-        found = Components(matrices, pt.linalg.inv(matrices), pt.linalg.cholesky(matrices))
+        found = Components(matrices, positive_inverse(matrices), cholesky_factor(matrices))
         return Components(*(part[copy_of] for part in found)) if structure.is_shared else found
     block_of = np.zeros(d, dtype=int) if structure.is_spherical else np.arange(d)
     numbers = scalar_precisions("precisions", *arguments)[copy_of][:, block_of][..., None]

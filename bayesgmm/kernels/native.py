@@ -8,6 +8,9 @@ not know them, and holds for both.
 
 All C functions here have the same five arguments: the length of a point, and the addresses of the points, of two
 results, and of the table. The table begins with the number of points and the length of the first result's rows.
+
+Arrays are filled element by element: an array that is assigned to a slice brings code with it that words an error, and
+takes 3 s to compile.
 """
 
 import ctypes
@@ -23,7 +26,7 @@ from numba.np.numpy_support import carray
 __all__ = ["VERSION", "CFunction", "c_density", "c_expansion", "copy_point", "table_of"]
 
 #: To be increased with every change of a function here that is kept on disk.
-VERSION = 3
+VERSION = 4
 
 # Words of a table before the arrays.
 _HEAD = 2
@@ -86,7 +89,8 @@ def c_density(inner, layout, prepare):
     Parameters
     ----------
     inner : numba dispatcher
-        From a point (size,) and further arrays to the log density, an array without dimensions, and the gradient.
+        To be inlined: from a point (size,) and further arrays to the log density, an array without dimensions, and
+        the gradient.
     layout : sequence of (dtype, int)
         Type and number of dimensions of the further arrays.
     prepare : callable
@@ -98,7 +102,7 @@ def c_density(inner, layout, prepare):
         Writes gradients (S, size) and values (S,). What raised is NaN.
     """
     plane = np.dtype(np.float64)
-    return _compiled(_density, inner, [(plane, 1), (plane, 2), *layout], prepare)
+    return _compiled(_density, inner, [(plane, 1), (plane, 2), *layout], prepare, n_first=2)
 
 
 def c_expansion(inner, layout, prepare):
@@ -107,7 +111,7 @@ def c_expansion(inner, layout, prepare):
     Parameters
     ----------
     inner : numba dispatcher
-        From a point (size,) and further arrays to a tuple with one vector.
+        To be inlined: from a point (size,) and further arrays to a tuple with one vector.
     layout : sequence of (dtype, int)
         Type and number of dimensions of the further arrays.
     prepare : callable
@@ -121,13 +125,14 @@ def c_expansion(inner, layout, prepare):
     return _compiled(_expansion, inner, layout, prepare)
 
 
-def _compiled(template, inner, layout, prepare):
-    """Compile a copy of a template that has an inner function and arrays of its own."""
-
-    # Inlined, since a layer between would be optimised with all that is below it: that took 9 s of 61.
-    @numba.njit(inline="always")
-    def at(point, arrays):
-        return inner(point, *arrays)
+def _compiled(template, inner, layout, prepare, n_first=0):
+    """Compile a copy of a template that has an inner function and arrays of its own, after the first ones."""
+    # Inlined, as the function itself should be: a layer is optimised with all that is below it, and takes 9 s of 61.
+    # What is inlined cannot be called with a star.
+    names = {"inner": inner}
+    listed = "".join(f", arrays[{j}]" for j in range(len(layout) - n_first))
+    exec(f"def at(point, arrays):\n    return inner(point{listed})", names)
+    at = numba.njit(inline="always")(names["at"])
 
     own = {"at": at, "unpack": _unpacking(layout)}
     function = python_types.FunctionType(template.__code__, template.__globals__ | own, template.__name__)
@@ -183,33 +188,33 @@ def _density(size, points, gradients, values, table):
         return _WRONG_SIZE
     given = carray(points, (n_points, size))
     slopes, found = carray(gradients, (n_points, size)), carray(values, (n_points,))
-    found[:] = np.nan
-    slopes[:] = np.nan
+    for s in range(n_points):
+        found[s] = np.nan
+        for i in range(size):
+            slopes[s, i] = np.nan
     point = np.empty(size)
     try:
         for s in range(n_points):
+            for i in range(size):
+                point[i] = centre[i] if is_whitened else given[s, i]
             if is_whitened:
-                point[:] = centre
                 for j in range(size):
                     for i in range(size):
                         point[i] += root[j, i] * given[s, j]
-            else:
-                point[:] = given[s]
             value, gradient = at(point, data)
             found[s] = value[()]
-            if is_whitened:
-                for j in range(size):
-                    total = 0.0
+            for j in range(size):
+                total = 0.0 if is_whitened else gradient[j]
+                if is_whitened:
                     for i in range(size):
                         total += root[j, i] * gradient[i]
-                    slopes[s, j] = total
-            else:
-                slopes[s] = gradient
+                slopes[s, j] = total
     except Exception:  # noqa: BLE001 (numba knows no other kind)
         return _RAISED
     last = n_points - 1
-    if not np.all(np.isfinite(slopes[last])):
-        return _BAD_GRADIENT
+    for j in range(size):
+        if not np.isfinite(slopes[last, j]):
+            return _BAD_GRADIENT
     return _WELL if np.isfinite(found[last]) else _BAD_VALUE
 
 
@@ -217,11 +222,14 @@ def _expansion(size, points, expanded, unused, table):
     n_points, width = np.intp(table[0]), np.intp(table[1])
     arrays = unpack(table)
     given, out = carray(points, (n_points, np.intp(size))), carray(expanded, (n_points, width))
-    out[:] = np.nan
+    for s in range(n_points):
+        for j in range(width):
+            out[s, j] = np.nan
     try:
         for s in range(n_points):
-            found = at(given[s], arrays)
-            out[s] = found[0]
+            found = at(given[s], arrays)[0]
+            for j in range(width):
+                out[s, j] = found[j]
     except Exception:  # noqa: BLE001 (numba knows no other kind)
         return _RAISED
     return _WELL

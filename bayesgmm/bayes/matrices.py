@@ -1,0 +1,383 @@
+"""Operations of PyTensor on stacks of small matrices, with derivatives in closed form.
+
+A prior on covariances wants determinants, inverses and products of a few small matrices. In PyTensor's own operations
+these and their derivatives are some thirty nodes, several of which call LAPACK or BLAS: more than half of the time that
+a model took to compile. Here each is a loop that is compiled once for all models (kernels/matrices.py). All take any
+number of leading dimensions, so that thousands of draws are one call.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import pytensor.tensor as pt
+from numpy.typing import NDArray
+from pytensor.gradient import DisconnectedType
+from pytensor.graph.basic import Apply
+from pytensor.graph.op import Op
+from pytensor.graph.replace import _vectorize_node
+from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_default_op_cache_key
+from pytensor.tensor.utils import _parse_gufunc_signature
+
+from bayesgmm.kernels import matrices as kernels
+
+__all__ = [
+    "cholesky_factor",
+    "general_inverse",
+    "gram",
+    "log_determinant",
+    "placed",
+    "positive_inverse",
+    "precisions_of_coordinates",
+    "product",
+    "total",
+]
+
+
+class _Stacked(Op):
+    """An operation on stacks of arrays: its kernel knows one leading dimension, the operation any number of them."""
+
+    __props__ = ()
+
+    kernel: ClassVar[Callable[..., Any]]
+    #: What is stacked, as NumPy's generalised functions say it.
+    gufunc_signature: ClassVar[str]
+
+    @cached_property
+    def cores(self) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+        """Return the letters of the dimensions of what is stacked, of inputs and of outputs."""
+        inputs, outputs = _parse_gufunc_signature(self.gufunc_signature)
+        return inputs, outputs
+
+    def make_node(self, *inputs: Any) -> Apply:
+        """Build the node; inputs become float64 tensors, which must have the same leading dimensions, one at least."""
+        tensors = [pt.as_tensor_variable(value).astype("float64") for value in inputs]
+        letters, results = self.cores
+        leading = {tensor.ndim - len(core) for tensor, core in zip(tensors, letters, strict=True)}
+        if len(leading) != 1 or min(leading) < 1:
+            raise TypeError(f"{self} wants stacks, not inputs with {[tensor.ndim for tensor in tensors]} dimensions")
+        n_leading = min(leading)
+        known = {
+            letter: length
+            for tensor, core in zip(tensors, letters, strict=True)
+            for letter, length in zip(core, tensor.type.shape[n_leading:], strict=True)
+        }
+        batch = tensors[0].type.shape[:n_leading]
+        shapes = [(*batch, *(known.get(letter) for letter in core)) for core in results]
+        return Apply(self, tensors, [pt.tensor(dtype="float64", shape=shape) for shape in shapes])
+
+    def perform(self, node: Apply, inputs: Sequence[Any], output_storage: Any) -> None:
+        """Evaluate outside of compiled graphs."""
+        batch = np.shape(inputs[0])[: np.ndim(inputs[0]) - len(self.cores[0][0])]
+        stacks = [np.ascontiguousarray(value).reshape(-1, *np.shape(value)[len(batch) :]) for value in inputs]
+        found = self.kernel(*stacks)
+        for storage, result in zip(output_storage, found if isinstance(found, tuple) else (found,), strict=True):
+            storage[0] = result.reshape(*batch, *result.shape[1:])
+
+
+@_vectorize_node.register(_Stacked)
+def _vectorize_stacked(op: _Stacked, node: Apply, *batched_inputs: Any) -> Any:
+    return op.make_node(*batched_inputs)
+
+
+class _Coordinates(_Stacked):
+    """Matrices L L' (..., p, p) of log-Cholesky coordinates (..., p (p + 1) / 2)."""
+
+    kernel = staticmethod(kernels.precisions_of)
+    gufunc_signature = "(m)->(p,p)"
+
+    def pullback(self, inputs: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+        """Return derivatives by the coordinates."""
+        return [_coordinates_pullback(inputs[0], cotangents[0])]
+
+
+class _CoordinatesPullback(_Stacked):
+    kernel = staticmethod(kernels.coordinates_pullback)
+    gufunc_signature = "(m),(p,p)->(m)"
+
+
+class _Gram(_Stacked):
+    """Products A A' (..., p, p) of matrices A (..., p, q)."""
+
+    kernel = staticmethod(kernels.gram_matrices)
+    gufunc_signature = "(p,q)->(p,p)"
+
+    def pullback(self, inputs: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+        """Return derivatives by the factors."""
+        return [_gram_pullback(inputs[0], cotangents[0])]
+
+
+class _GramPullback(_Stacked):
+    kernel = staticmethod(kernels.gram_pullback)
+    gufunc_signature = "(p,q),(p,p)->(p,q)"
+
+
+class _Factor(_Stacked):
+    """Lower Cholesky factors (..., p, p) of symmetric matrices (..., p, p)."""
+
+    kernel = staticmethod(kernels.cholesky_factors)
+    gufunc_signature = "(p,p)->(p,p)"
+
+    def pullback(self, inputs: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+        """Return derivatives by the matrices."""
+        return [_factor_pullback(outputs[0], cotangents[0])]
+
+
+class _FactorPullback(_Stacked):
+    kernel = staticmethod(kernels.factors_pullback)
+    gufunc_signature = "(p,p),(p,p)->(p,p)"
+
+
+class _Total(_Stacked):
+    """Sums (..., p, q) of matrices (..., k, p, q)."""
+
+    kernel = staticmethod(kernels.totals)
+    gufunc_signature = "(k,p,q)->(p,q)"
+
+    def pullback(self, inputs: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+        """Return derivatives by the terms."""
+        return [pt.zeros_like(inputs[0]) + pt.expand_dims(cotangents[0], -3)]
+
+
+class _LogDeterminant(_Stacked):
+    """Log determinants (...) and inverses (..., p, p) of symmetric, positive definite matrices (..., p, p)."""
+
+    kernel = staticmethod(kernels.log_determinants)
+    gufunc_signature = "(p,p)->(),(p,p)"
+
+    def pullback(self, inputs: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+        """Return derivatives by the matrices, which the forward pass has computed already for the log determinants."""
+        return [_of_both(cotangents, outputs[1], lambda G: _inverse_pullback(outputs[1], G))]
+
+
+class _InversePullback(_Stacked):
+    kernel = staticmethod(kernels.inverse_pullback)
+    gufunc_signature = "(p,p),(p,p)->(p,p)"
+
+
+def _in_numba(kind: type[_Stacked]) -> None:
+    """Let compiled graphs call the kernel of an operation."""
+    kernel = kind.kernel
+
+    @register_funcify_default_op_cache_key(kind)
+    def funcify(op: Any, node: Apply, **_kwargs: Any) -> Any:
+        first: Any = node.inputs[0]
+        if first.ndim - len(op.cores[0][0]) != 1:
+            raise NotImplementedError(f"{op} is compiled for one leading dimension")
+
+        if len(node.inputs) == 1:
+
+            @numba_njit
+            def alone(first: Any) -> Any:
+                return kernel(np.ascontiguousarray(first))
+
+            return alone, kernels.VERSION
+
+        @numba_njit
+        def both(first: Any, second: Any) -> Any:
+            return kernel(np.ascontiguousarray(first), np.ascontiguousarray(second))
+
+        return both, kernels.VERSION
+
+
+class _GeneralInverse(_Stacked):
+    """Logarithms of absolute determinants (...) and inverses (..., p, p) of matrices of any kind."""
+
+    kernel = staticmethod(kernels.general_inverses)
+    gufunc_signature = "(p,p)->(),(p,p)"
+
+    def pullback(self, inputs: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+        """Return derivatives by the matrices."""
+        return [_of_both(cotangents, outputs[1].mT, lambda G: _general_inverse_pullback(outputs[1], G))]
+
+
+class _GeneralInversePullback(_Stacked):
+    kernel = staticmethod(kernels.general_inverses_pullback)
+    gufunc_signature = "(p,p),(p,p)->(p,p)"
+
+
+def _of_both(cotangents: Sequence[Any], by_log: Any, by_inverse: Callable[[Any], Any]) -> Any:
+    """Add what comes from a log determinant to what comes from an inverse, where each has been used."""
+    of_logs, of_inverses = cotangents
+    parts = []
+    if not isinstance(of_logs.type, DisconnectedType):
+        parts.append(of_logs[..., None, None] * by_log)
+    if not isinstance(of_inverses.type, DisconnectedType):
+        parts.append(by_inverse(of_inverses))
+    return sum(parts[1:], start=parts[0])
+
+
+class _Product(_Stacked):
+    """Products of matrices (..., p, q) and (..., q, r)."""
+
+    kernel = staticmethod(kernels.products)
+    gufunc_signature = "(p,q),(q,r)->(p,r)"
+
+    def pullback(self, inputs: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+        """Return derivatives by both factors."""
+        first, second = inputs
+        return [self(cotangents[0], second.mT), self(first.mT, cotangents[0])]
+
+
+for _kind in (
+    _Coordinates, _CoordinatesPullback, _Gram, _GramPullback, _Factor, _FactorPullback, _Total, _LogDeterminant,
+    _InversePullback, _GeneralInverse, _GeneralInversePullback, _Product,
+):  # fmt: skip
+    _in_numba(_kind)
+
+_coordinates, _coordinates_pullback = _Coordinates(), _CoordinatesPullback()
+_gram, _gram_pullback = _Gram(), _GramPullback()
+_factor, _factor_pullback, _total = _Factor(), _FactorPullback(), _Total()
+_log_determinant, _inverse_pullback = _LogDeterminant(), _InversePullback()
+_general_inverse, _general_inverse_pullback = _GeneralInverse(), _GeneralInversePullback()
+_product = _Product()
+
+
+def precisions_of_coordinates(coordinates: Any) -> Any:
+    """Return positive definite matrices of log-Cholesky coordinates.
+
+    Parameters
+    ----------
+    coordinates : tensor_like, shape (..., p (p + 1) / 2)
+        Lower triangles row by row, the logarithms of diagonal elements in their places; one leading dimension at least.
+
+    Returns
+    -------
+    TensorVariable
+        Matrices L L', shape (..., p, p).
+    """
+    return _coordinates(coordinates)
+
+
+def gram(factors: Any) -> Any:
+    """Return A A' of every matrix of a stack.
+
+    Parameters
+    ----------
+    factors : tensor_like, shape (..., p, q)
+        Matrices A; one leading dimension at least.
+
+    Returns
+    -------
+    TensorVariable
+        Symmetric matrices, shape (..., p, p).
+    """
+    return _gram(factors)
+
+
+def cholesky_factor(matrices: Any) -> Any:
+    """Return the lower Cholesky factors of symmetric, positive definite matrices.
+
+    Parameters
+    ----------
+    matrices : tensor_like, shape (..., p, p)
+        A stack of matrices.
+
+    Returns
+    -------
+    TensorVariable
+        Shape (..., p, p); NaN where a matrix is not positive definite.
+    """
+    return _factor(matrices)
+
+
+def placed(values: Any, patterns: NDArray[np.float64]) -> Any:
+    """Return matrices that are sums of given patterns, such as those with one element that is not zero.
+
+    Parameters
+    ----------
+    values : tensor_like, shape (..., m)
+        What the patterns are multiplied by.
+    patterns : ndarray, shape (m, p, q)
+        The patterns.
+
+    Returns
+    -------
+    TensorVariable
+        Shape (..., p, q).
+    """
+    return (pt.as_tensor_variable(values)[..., None, None] * patterns).sum(axis=-3)
+
+
+def total(matrices: Any) -> Any:
+    """Return the sum of the matrices of a stack.
+
+    Parameters
+    ----------
+    matrices : tensor_like, shape (k, p, q)
+        The stack.
+
+    Returns
+    -------
+    TensorVariable
+        Shape (1, p, q).
+    """
+    return _total(pt.as_tensor_variable(matrices)[None])
+
+
+def log_determinant(matrices: Any) -> Any:
+    """Return the log determinants of symmetric, positive definite matrices.
+
+    Parameters
+    ----------
+    matrices : tensor_like, shape (..., p, p)
+        One matrix or a stack.
+
+    Returns
+    -------
+    TensorVariable
+        Shape (...); NaN where a matrix is not positive definite.
+    """
+    stack = pt.as_tensor_variable(matrices)
+    return _log_determinant(stack)[0] if stack.ndim > 2 else _log_determinant(stack[None])[0][0]
+
+
+def positive_inverse(matrices: Any) -> Any:
+    """Return the inverses of symmetric, positive definite matrices.
+
+    Parameters
+    ----------
+    matrices : tensor_like, shape (..., p, p)
+        A stack of matrices.
+
+    Returns
+    -------
+    TensorVariable
+        Shape (..., p, p); NaN where a matrix is not positive definite.
+    """
+    return _log_determinant(matrices)[1]
+
+
+def general_inverse(matrices: Any) -> tuple[Any, Any]:
+    """Return logarithms of absolute determinants, and inverses.
+
+    Parameters
+    ----------
+    matrices : tensor_like, shape (..., p, p)
+        A stack of matrices.
+
+    Returns
+    -------
+    logs, inverses : TensorVariable
+        Shapes (...) and (..., p, p).
+    """
+    found: Any = _general_inverse(matrices)
+    return found[0], found[1]
+
+
+def product(first: Any, second: Any) -> Any:
+    """Multiply matrices, or stacks of them pair by pair.
+
+    Parameters
+    ----------
+    first, second : tensor_like, shapes (..., p, q) and (..., q, r)
+        Matrices, with the same leading dimensions.
+
+    Returns
+    -------
+    TensorVariable
+        Shape (..., p, r).
+    """
+    first, second = pt.as_tensor_variable(first), pt.as_tensor_variable(second)
+    return _product(first, second) if first.ndim > 2 else _product(first[None], second[None])[0]
