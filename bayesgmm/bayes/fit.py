@@ -16,7 +16,6 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from bayesgmm.bayes.checkpoint import Checkpoint, Left, read_left, run_identity
-from bayesgmm.bayes.compiled import mark_form
 from bayesgmm.bayes.density import log_prior
 from bayesgmm.bayes.diagnostics import warn
 from bayesgmm.bayes.model import build_model
@@ -164,8 +163,6 @@ def fit_bayes(
     given = model
     if model is None:
         model = build_model(prepared, n_components, chosen, priors)
-        # Of everything else the names of its data tell; so another fit of this form compiles nothing.
-        mark_form(model, (chosen, n_components, prepared.n_features))
     _check_model(model)
     begun = time.perf_counter()
     plan = {"draws": int(draws), "tune": int(tune), "chains": int(chains), "seed": chain_seed(number)}

@@ -17,6 +17,7 @@ import pymc as pm
 import pytensor.tensor as pt
 from numpy.typing import NDArray
 
+from bayesgmm.bayes.compiled import mark_form
 from bayesgmm.bayes.correlations import lkj_components, lkj_hyperparameters, lkj_start
 from bayesgmm.bayes.factorised import factorised_components, factorised_hyperparameters, factorised_start
 from bayesgmm.bayes.likelihood import Components, Patterns, mixture_log_likelihood, observed_log_likelihood
@@ -108,6 +109,8 @@ def build_model(
         components = family.components(chosen, hyper, n_components, prepared.n_features)
         pm.Deterministic("covariances", components.covariances, dims=("component", "feature", "feature_bis"))
         _observe(prepared, scaling, weights, means, components)
+    # Of everything else the names of its data tell; so whatever is done with another model of this form compiles nothing.
+    mark_form(model, (chosen, n_components, prepared.n_features))
     return model
 
 
