@@ -27,7 +27,8 @@ from pytensor.graph.replace import clone_replace
 from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS
 from pytensor.link.numba.dispatch.basic import numba_njit
 
-from bayesgmm.kernels.native import VERSION, CFunction, c_density, c_expansion, table_of
+from bayesgmm.kernels.caching import VERSION
+from bayesgmm.kernels.native import CFunction, c_density, c_expansion, table_of
 
 __all__ = ["Bound", "CompiledModel", "compiled_model", "data_of", "kept", "mark_form", "parametrised", "vector_of"]
 

@@ -18,7 +18,8 @@ from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_default_op_cache_key
 
-from bayesgmm.kernels.em import VERSION, log_likelihood_and_gradient, log_likelihood_by_precisions
+from bayesgmm.kernels.caching import VERSION
+from bayesgmm.kernels.gradient import log_likelihood_and_gradient, log_likelihood_by_precisions
 
 __all__ = [
     "Components",

@@ -21,6 +21,7 @@ from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_defa
 from pytensor.tensor.utils import _parse_gufunc_signature
 
 from bayesgmm.kernels import matrices as kernels
+from bayesgmm.kernels.caching import VERSION
 
 __all__ = [
     "cholesky_factor",
@@ -172,13 +173,13 @@ def _in_numba(kind: type[_Stacked]) -> None:
             def alone(first: Any) -> Any:
                 return kernel(np.ascontiguousarray(first))
 
-            return alone, kernels.VERSION
+            return alone, VERSION
 
         @numba_njit
         def both(first: Any, second: Any) -> Any:
             return kernel(np.ascontiguousarray(first), np.ascontiguousarray(second))
 
-        return both, kernels.VERSION
+        return both, VERSION
 
 
 class _GeneralInverse(_Stacked):

@@ -109,7 +109,7 @@ def build_model(
         components = family.components(chosen, hyper, n_components, prepared.n_features)
         pm.Deterministic("covariances", components.covariances, dims=("component", "feature", "feature_bis"))
         _observe(prepared, scaling, weights, means, components)
-    # Of everything else the names of its data tell; so whatever is done with another model of this form compiles nothing.
+    # Of everything else the names of its data tell.
     mark_form(model, (chosen, n_components, prepared.n_features))
     return model
 

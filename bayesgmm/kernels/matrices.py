@@ -9,7 +9,6 @@ import numba
 import numpy as np
 
 __all__ = [
-    "VERSION",
     "cholesky_factors",
     "coordinates_pullback",
     "factors_pullback",
@@ -23,9 +22,6 @@ __all__ = [
     "products",
     "totals",
 ]
-
-#: To be increased with every change of a function here: what is compiled around them is kept on disk.
-VERSION = 1
 
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 

@@ -23,10 +23,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 from numba.np.numpy_support import carray
 
-__all__ = ["VERSION", "CFunction", "c_density", "c_expansion", "copy_point", "table_of"]
-
-#: To be increased with every change of a function here that is kept on disk.
-VERSION = 4
+__all__ = ["CFunction", "c_density", "c_expansion", "copy_point", "table_of"]
 
 # Words of a table before the arrays.
 _HEAD = 2

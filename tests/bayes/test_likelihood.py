@@ -10,7 +10,8 @@ from scipy import stats
 from bayesgmm.bayes.likelihood import Patterns, mixture_log_likelihood, observed_log_likelihood
 from bayesgmm.em.incomplete import IncompletePass
 from bayesgmm.em.statistics import Parameters
-from bayesgmm.kernels.em import FULL, log_likelihood_and_gradient, log_likelihood_by_precisions
+from bayesgmm.kernels.em import FULL
+from bayesgmm.kernels.gradient import log_likelihood_and_gradient, log_likelihood_by_precisions
 from bayesgmm.structure import STRUCTURES
 from tests.examples import random_covariances, random_mixture, random_rows
 from tests.tolerances import ALGEBRA, assert_close
