@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bayesgmm.data.prepare import read_rows
 from bayesgmm.errors import ArgumentError
-from bayesgmm.fit import MixtureFit
+from bayesgmm.fit import MixtureFit, mixture_of
 from bayesgmm.mixture import BLOCK, Mixture, softmax
 from bayesgmm.seeding import as_generator, recorded_seed
 
@@ -96,7 +96,7 @@ def impute(model: Mixture | MixtureFit, X: Any = None, *, draws: int = 0, seed: 
     Raises
     ------
     ArgumentError
-        When there are no rows to fill in, or `draws` is negative.
+        When there are no rows to fill in, `draws` is negative, or `model` is neither a mixture nor a fit.
     DataError
         When the table does not have the columns of the fit, or has infinite values.
 
@@ -121,7 +121,7 @@ def impute(model: Mixture | MixtureFit, X: Any = None, *, draws: int = 0, seed: 
     """
     if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 0:
         raise ArgumentError(f"draws={draws!r} must be a whole number, zero or positive")
-    mixture = model.mixture if isinstance(model, MixtureFit) else model
+    mixture = mixture_of(model)
     table = read_rows(_given_rows(model, X), mixture.features, allow_missing=True)
     batch = mixture.flatten()
     rng = as_generator(recorded_seed(seed))

@@ -4,13 +4,14 @@ Results go to the output stream, so bars must not; and where the error stream is
 bar is only noise in a log.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["follow", "progress_bar"]
+__all__ = ["follow", "progress_bar", "track", "working"]
 
 
 def progress_bar(*, progress: bool) -> "Progress":
@@ -34,6 +35,29 @@ def progress_bar(*, progress: bool) -> "Progress":
     return Progress(console=console, transient=True, disable=not is_seen)
 
 
+def track[T](items: Iterable[T], what: str, *, total: int, progress: bool) -> Iterator[T]:
+    """Hand items on as they come and show how many there are.
+
+    Parameters
+    ----------
+    items : iterable
+        What is being made, or what something is done with.
+    what : str
+        What it is called, in the plural.
+    total : int
+        How many there will be.
+    progress : bool
+        Whether to show it; see `progress_bar`.
+
+    Yields
+    ------
+    object
+        The items.
+    """
+    with progress_bar(progress=progress) as bar:
+        yield from bar.track(items, total=total, description=what)
+
+
 def follow[T](items: Iterable[T], what: str, *, total: int, progress: bool) -> list[T]:
     """Collect items as they come and show how many there are.
 
@@ -53,5 +77,25 @@ def follow[T](items: Iterable[T], what: str, *, total: int, progress: bool) -> l
     list
         The items.
     """
+    return list(track(items, what, total=total, progress=progress))
+
+
+@contextmanager
+def working(what: str, *, progress: bool) -> Iterator[None]:
+    """Show that something is done of which nobody knows how long it takes, such as compiling.
+
+    Parameters
+    ----------
+    what : str
+        What is done.
+    progress : bool
+        Whether to show it; see `progress_bar`.
+
+    Yields
+    ------
+    None
+        It is done in the meantime.
+    """
     with progress_bar(progress=progress) as bar:
-        return list(bar.track(items, total=total, description=what))
+        bar.add_task(what, total=None)
+        yield

@@ -13,8 +13,9 @@ from scipy.special import ndtr
 
 from bayesgmm.data.prepare import read_rows
 from bayesgmm.errors import ArgumentError
-from bayesgmm.fit import MixtureFit
+from bayesgmm.fit import MixtureFit, mixture_of
 from bayesgmm.mixture import Mixture
+from bayesgmm.posterior.checks import check_mixture, check_prob, read_points
 
 __all__ = ["anomaly_scores", "cdf", "highest_density_level", "quantile"]
 
@@ -41,7 +42,7 @@ def cdf(mixture: Mixture, x: ArrayLike) -> Floats:
     Raises
     ------
     ArgumentError
-        When the mixture has more than one column.
+        When the mixture has more than one column, or a point is no number.
 
     Examples
     --------
@@ -49,7 +50,7 @@ def cdf(mixture: Mixture, x: ArrayLike) -> Floats:
     array(0.5)
     """
     pooled = _one_column(mixture)
-    points = np.asarray(x, dtype=float)[..., None]
+    points = read_points("x", x)[..., None]
     sds = np.sqrt(pooled.covariances[:, 0, 0])
     return np.asarray(ndtr((points - pooled.means[:, 0]) / sds) @ pooled.weights)
 
@@ -75,7 +76,7 @@ def quantile(mixture: Mixture, q: ArrayLike) -> Floats:
         When a probability is not between 0 and 1, or the mixture has more than one column.
     """
     pooled = _one_column(mixture)
-    wanted = np.asarray(q, dtype=float)
+    wanted = read_points("q", q)
     if not np.all((wanted > 0) & (wanted < 1)):
         raise ArgumentError(f"q={q!r} must lie strictly between 0 and 1")
     sds = np.sqrt(pooled.covariances[:, 0, 0])
@@ -112,11 +113,10 @@ def highest_density_level(
     Raises
     ------
     ArgumentError
-        When `prob` is not between 0 and 1.
+        When `prob` is not between 0 and 1, or `model` is neither a mixture nor a fit.
     """
-    if not 0 < prob < 1:
-        raise ArgumentError(f"prob={prob!r} must lie strictly between 0 and 1")
-    return float(np.quantile(_simulated_log_densities(model, n_draws, seed), 1 - prob))
+    level = 1 - check_prob(prob)
+    return float(np.quantile(_simulated_log_densities(mixture_of(model), n_draws, seed), level))
 
 
 def anomaly_scores(model: Mixture | MixtureFit, X: Any, *, n_draws: int = 20_000, seed: Any = 0) -> Floats:
@@ -137,15 +137,23 @@ def anomaly_scores(model: Mixture | MixtureFit, X: Any, *, n_draws: int = 20_000
     -------
     ndarray, shape (n,)
         Tail probabilities between 0 and 1: small means unusual, and a fraction `p` of ordinary rows is below `p`.
+
+    Raises
+    ------
+    ArgumentError
+        When `model` is neither a mixture nor a fit.
+    DataError
+        When a value is missing or infinite, or the table does not have the columns of the mixture.
     """
-    mixture = model.mixture if isinstance(model, MixtureFit) else model
+    mixture = mixture_of(model)
     rows = read_rows(X, mixture.features).values
-    simulated = np.sort(_simulated_log_densities(model, n_draws, seed))
+    simulated = np.sort(_simulated_log_densities(mixture, n_draws, seed))
     below = np.searchsorted(simulated, mixture.pooled().log_density(rows), side="right")
     return np.asarray((below + 1) / (n_draws + 1))
 
 
 def _one_column(mixture: Mixture) -> Mixture:
+    check_mixture(mixture)
     if mixture.n_features != 1:
         raise ArgumentError(
             f"this mixture has {mixture.n_features} columns; take one with marginal(), such as "
@@ -154,7 +162,6 @@ def _one_column(mixture: Mixture) -> Mixture:
     return mixture.pooled()
 
 
-def _simulated_log_densities(model: Mixture | MixtureFit, n_draws: int, seed: Any) -> Floats:
-    mixture = model.mixture if isinstance(model, MixtureFit) else model
+def _simulated_log_densities(mixture: Mixture, n_draws: int, seed: Any) -> Floats:
     rows, _ = mixture.sample(n_draws, seed)
     return mixture.pooled().log_density(rows)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bayesgmm.data.prepare import read_rows
 from bayesgmm.errors import ArgumentError
-from bayesgmm.fit import MixtureFit
+from bayesgmm.fit import MixtureFit, mixture_of
 from bayesgmm.mixture import BLOCK, Mixture
 from bayesgmm.showing import Shown, name_some
 
@@ -68,7 +68,7 @@ def regress(model: Mixture | MixtureFit, given: Any) -> Regression:
     Raises
     ------
     ArgumentError
-        When the table has none of the mixture's columns, or all of them.
+        When the table has none of the mixture's columns, or all of them; or `model` is neither a mixture nor a fit.
     DataError
         When a value is missing or infinite.
 
@@ -83,7 +83,7 @@ def regress(model: Mixture | MixtureFit, given: Any) -> Regression:
     >>> regress(mixture, pd.DataFrame({"x": [2.0]})).mean
     array([[2.]])
     """
-    mixture = model.mixture if isinstance(model, MixtureFit) else model
+    mixture = mixture_of(model)
     known = _known_columns(given, mixture)
     rows = read_rows(given, known).values
     targets = tuple(name for name in mixture.features if name not in known)

@@ -6,6 +6,9 @@ a flipped byte in uncompressed NetCDF, and a lost chunk in Zarr, load without a 
 empty tree. Hence: a temporary file beside the target that replaces it when it is complete and on the disk; compression
 with checksums for NetCDF, a list of checksums for Zarr; a format marker with a version; loading all of it at once.
 
+A writer that is killed leaves its temporary file. It bears the number of the process, and where that counts, so that
+the next writer of the same file can tell what nobody is writing any more, and removes that.
+
 A file is replaced in one step. A folder cannot be: the old one steps aside under a name that is known, and is read from
 there when a writer was killed before the new one took its place. Of Zarr's codecs only those are read that xarray
 writes: others can run code, or need packages that are not here.
@@ -16,11 +19,13 @@ A checkpoint of a run (bayes/checkpoint.py) is a saved fit with a group more, wh
 import hashlib
 import json
 import os
+import platform
 import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +36,17 @@ from bayesgmm.fit import FitInfo, MixtureFit, assemble
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["CHECKPOINT", "FORMAT_VERSION", "load", "read_tree", "remove_leftovers", "replacing", "save", "write_tree"]
+__all__ = [
+    "CHECKPOINT",
+    "FORMAT_VERSION",
+    "as_path",
+    "load",
+    "read_tree",
+    "remove_leftovers",
+    "replacing",
+    "save",
+    "write_tree",
+]
 
 #: Version of the layout of saved fits. A reader refuses files with a larger number.
 FORMAT_VERSION = 1
@@ -42,6 +57,7 @@ CHECKPOINT = "checkpoint"
 _FORMAT = "bayesgmm mixture fit"
 _SUFFIXES = (".nc", ".zarr")
 _CHECKSUMS = "bayesgmm_format_checksums"
+_TEMPORARY = r"(?:(?P<place>[0-9a-f]{8})-(?P<process>\d+)-)?[0-9a-f]{8}"
 _ZARR_ROOT = "zarr.json"
 _CODECS = {"blosc", "bytes", "crc32c", "gzip", "transpose", "vlen-utf8", "zstd"}
 _VARIABLES = {
@@ -70,13 +86,13 @@ def save(fit: MixtureFit, path: str | Path) -> Path:
     Raises
     ------
     ArgumentError
-        When the name has another ending, or zarr is not installed.
+        When `path` is no path, the name has another ending, or zarr is not installed.
     FileFormatError
         When a Zarr store would replace a folder that is not a saved fit.
     OSError
         When the file cannot be written.
     """
-    return write_tree(fit.tree, Path(path))
+    return write_tree(fit.tree, as_path(path))
 
 
 def load(path: str | Path) -> MixtureFit:
@@ -97,16 +113,41 @@ def load(path: str | Path) -> MixtureFit:
     FileNotFoundError
         When there is nothing of that name.
     ArgumentError
-        When the name ends neither in ``.nc`` nor in ``.zarr``, or zarr is not installed.
+        When `path` is no path, the name ends neither in ``.nc`` nor in ``.zarr``, or zarr is not installed.
     FileFormatError
         When it is not a saved fit, is damaged, or was written by a newer version.
     """
-    source = Path(path)
+    source = as_path(path)
     tree = read_tree(source)
     if CHECKPOINT in tree.children and "posterior" not in tree.children:
         raise FileFormatError(f"{str(source)!r} is the checkpoint of a run that has made too few draws for a fit yet")
     _check_contents(tree, source)
     return _draws_so_far(tree) if CHECKPOINT in tree.children else MixtureFit(tree)
+
+
+def as_path(path: Any, name: str = "path") -> Path:
+    """Return the path that was given; refuse what is none.
+
+    Parameters
+    ----------
+    path : str or Path
+        What was given.
+    name : str, default "path"
+        The argument.
+
+    Returns
+    -------
+    Path
+        The path.
+
+    Raises
+    ------
+    ArgumentError
+        When it is neither a string nor a path.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(f"{name}={path!r} must be the name of a file: a string or a Path")
+    return Path(path)
 
 
 def _draws_so_far(tree: "xr.DataTree") -> MixtureFit:
@@ -196,7 +237,8 @@ def replacing(target: Path) -> Iterator[Path]:
     """
     if not target.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {str(target.parent)!r} to write {target.name!r} to")
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    remove_leftovers(target, is_alone=False)
+    temporary = target.with_name(f".{target.name}.{_place()}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         yield temporary
         for file in [temporary, *temporary.rglob("*")]:
@@ -215,11 +257,43 @@ def _sync(file: Path) -> None:
         os.fsync(opened.fileno())
 
 
-def remove_leftovers(target: Path) -> None:
-    """Remove what writers of a file left beside it when they were killed; nobody else may be writing to it."""
+def remove_leftovers(target: Path, *, is_alone: bool = True) -> None:
+    """Remove what writers of a file left beside it when they were killed.
+
+    Parameters
+    ----------
+    target : Path
+        The file.
+    is_alone : bool, default True
+        Whether nobody can be writing to it. Otherwise only what writers left that are known to be no more.
+    """
     for found in target.parent.glob(f".{escape(target.name)}.*"):
-        if re.fullmatch(r"[0-9a-f]{8}", found.name.rpartition(".")[2]):
+        written = re.fullmatch(_TEMPORARY, found.name.removeprefix(f".{target.name}."))
+        if written and (is_alone or (written["place"] == _place() and not _is_running(int(written["process"])))):
             _remove(found)
+
+
+@cache
+def _place() -> str:
+    """Return a tag of where numbers of processes count: a machine and, on Linux, a container."""
+    try:
+        inside = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        inside = ""
+    return hashlib.sha256(f"{platform.node()} {inside}".encode()).hexdigest()[:8]
+
+
+def _is_running(process: int) -> bool:
+    """Say whether there may be a process of a number; where asking is not harmless, there may."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def _aside(target: Path) -> Path:

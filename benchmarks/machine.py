@@ -9,7 +9,7 @@ __all__ = ["busyness", "describe", "has_avx512", "usable_cores"]
 
 _PACKAGES = (
     "bayesgmm", "numpy", "scipy", "numba", "scikit-learn", "scikit-learn-intelex", "gmmx", "jax", "pymc", "pytensor",
-    "nutpie", "numpyro",
+    "nutpie", "numpyro", "pystan", "httpstan",
 )  # fmt: skip
 
 

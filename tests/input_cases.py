@@ -277,6 +277,11 @@ REFUSED_MIXTURES = [
     Case("a negative number of rows to draw", lambda: _mixture().sample(-1)),
     Case("a seed of text to draw with", lambda: _mixture().sample(2, seed="x")),
     Case("a column that is not there", lambda: _mixture().marginal(["height"])),
+    Case("no columns: `marginal(None)`", lambda: _mixture().marginal(None)),
+    Case("no values: `conditional(None)`", lambda: _mixture().conditional(None)),
+    Case("names of columns that are a number", lambda: _mixture(features=3)),
+    Case("a permutation of text", lambda: _mixture().permute("text")),
+    Case("`simulate(None, 5)`", lambda: bg.simulate(None, 5)),
 ]  # fmt: skip
 
 # ------------------------------------------------------------------------------------------------ what works besides

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 import bayesgmm as bg
+from bayesgmm.storage import load
 from tests.input_cases import ROWS, TABLE, Case
 
 LINES = [f"{a:.3f},{b:.3f}" for a, b in ROWS]
@@ -93,6 +94,15 @@ REFUSED_FILES = [
     Case("Parquet that is none", table("a,b\n1,2\n", "table.parquet")),
     Case("Parquet, cut off", lambda: _cut("table.parquet")),
     Case("a column that is not there", lambda: [*table("a,b\n" + BODY)(), "--columns", "a,c"]),
+]  # fmt: skip
+
+
+# What the file holds cannot be fitted as it was asked for.
+REFUSED_COMMANDS = [
+    Case("more components than rows", lambda: [*table("a,b\n" + BODY)()[:2], "--components", "100"]),
+    Case("the same, with `-k`", lambda: [*table("a,b\n" + BODY)()[:2], "-k", "100"]),
+    Case("a column that is the sum of others", table("a,b,c\n1,2,3\n2,3,5\n3,1,4\n4,2,6\n5,9,14\n6,6,12\n")),
+    Case("`--reg-covar nan`", lambda: [*table("a,b\n" + BODY)(), "--reg-covar", "nan"]),
 ]  # fmt: skip
 
 
@@ -212,7 +222,108 @@ REFUSED_COMPARISONS = [
     Case("`chains=0`", lambda em, _draws: bg.fit_bayes(em.prepared, 2, chains=0, seed=0)),
     Case("`tune=-1`", lambda em, _draws: bg.fit_bayes(em.prepared, 2, tune=-1, seed=0)),
     Case("`target_accept=1.5`", lambda em, _draws: bg.fit_bayes(em.prepared, 2, target_accept=1.5, seed=0)),
+    Case("`chains=100000`", lambda em, _draws: bg.fit_bayes(em.prepared, 2, chains=100000, seed=0)),
+    Case("`target_accept='high'`", lambda em, _draws: bg.fit_bayes(em.prepared, 2, target_accept="high", seed=0)),
+    Case("a model that is none", lambda em, _draws: bg.fit_bayes(em.prepared, 2, em=em, model="normal", seed=0)),
+    Case("a checkpoint that is no path",
+         lambda em, _draws: bg.fit_bayes(em.prepared, 2, sampler="gibbs", checkpoint=3, seed=0)),
+    Case("`build_model(table, 2, priors=3)`", lambda _em, _draws: bg.build_model(TABLE, 2, priors=3)),
+    Case("`number_of_components(table, priors='wide')`",
+         lambda _em, _draws: bg.number_of_components(TABLE, priors="wide")),
+    Case("`number_of_components(table, concentration='high')`",
+         lambda _em, _draws: bg.number_of_components(TABLE, concentration="high")),
+    Case("`priors.describe(table, 'two')`", lambda _em, _draws: bg.Priors().describe(TABLE, "two")),
     Case("an unknown sampler", lambda em, _draws: bg.fit_bayes(em.prepared, 2, sampler="metropolis")),
     Case("an option that the sampler has not",
          lambda em, _draws: bg.fit_bayes(em.prepared, 2, sampler="gibbs", target_accept=0.9)),
+]  # fmt: skip
+
+# ------------------------------------------------------------------------------------------------ what is no fit, ...
+
+ONE = bg.Mixture([1.0], [[0.0]], [[[1.0]]])
+
+#: What takes a mixture or a fit.
+OF_A_MODEL = {
+    "impute": lambda model: bg.impute(model, ROWS),
+    "regress": lambda model: bg.regress(model, TABLE[["a"]]),
+    "anomaly_scores": lambda model: bg.anomaly_scores(model, ROWS),
+    "highest_density_level": bg.highest_density_level,
+}
+#: What draws a fit.
+OF_A_PLOT = {
+    "plot_comparison": bg.plot_comparison,
+    "plot_components": bg.plot_components,
+    "plot_density": bg.plot_density,
+    "plot_entropy": bg.plot_entropy,
+    "plot_memberships": bg.plot_memberships,
+    "plot_pairs": bg.plot_pairs,
+    "plot_parameters": bg.plot_parameters,
+    "plot_projection": bg.plot_projection,
+    "plot_similarity": bg.plot_similarity,
+}
+NO_MODEL, NO_PLOT = (
+    "`impute(None, rows)`, and other functions of a mixture or a fit",
+    "`plot_density(None)`, and others",
+)
+#: What takes the probability of a region or of intervals.
+OF_A_PROB = {
+    "highest_density_level": lambda em, _draws, prob: bg.highest_density_level(em, prob),
+    "memberships": lambda em, _draws, prob: em.memberships(prob=prob),
+    "summary": lambda _em, draws, prob: draws.summary(prob=prob),
+    "standard_errors": lambda em, _draws, prob: em.standard_errors(prob=prob),
+    "partition of a fit": lambda _em, draws, prob: draws.partition(prob=prob),
+    "partition": lambda _em, _draws, prob: bg.partition([[0, 1], [0, 1]], prob=prob),
+    "plot_density": lambda em, _draws, prob: bg.plot_density(em, prob=prob),
+}
+NO_PROB = "`prob='high'`, wherever there is a probability"
+#: What takes a path.
+OF_A_PATH = {
+    "load": lambda _em, path: load(path),
+    "save": lambda em, path: em.save(path),
+    "report": bg.report,
+    "Selection.load": lambda _em, path: bg.Selection.load(path),
+}
+NO_PATH = "`load(3)`, `fit.save(3)`, `report(fit, 3)`"
+
+
+def _selected() -> Any:
+    return bg.select(TABLE, [1, 2], structures="diag", n_starts=2, seed=0)
+
+
+REFUSED_ARGUMENTS = [
+    Case(NO_MODEL, lambda _em, _draws: OF_A_MODEL["impute"](None)),
+    Case("`cdf(fit, 0.0)`", lambda em, _draws: bg.cdf(em, 0.0)),
+    Case("`quantile('text', 0.5)`", lambda _em, _draws: bg.quantile("text", 0.5)),
+    Case("`relabel(None, rows)`", lambda _em, _draws: bg.relabel(None, ROWS)),
+    Case("`relabel(draws, rows, reference=fit)`", lambda em, draws: bg.relabel(draws.mixture, ROWS, reference=em)),
+    Case("`label_free_diagnostics(fit, rows)`", lambda _em, draws: bg.label_free_diagnostics(draws, ROWS)),
+    Case("`optimum_masses(None)`", lambda _em, _draws: bg.optimum_masses(None)),
+    Case("`optimum_masses(draws)`", lambda _em, draws: bg.optimum_masses(draws)),
+    Case("`log_evidence(fit, em=3)`", lambda em, _draws: bg.log_evidence(em, em=3)),
+    Case("`log_evidence(fit, model=3)`", lambda em, _draws: bg.log_evidence(em, model=3)),
+    Case(NO_PLOT, lambda _em, _draws: bg.plot_density(None)),
+    Case("`report(None, 'page.html')`", lambda _em, _draws: bg.report(None, "page.html")),
+    Case("`cdf(mixture, 'text')`", lambda _em, _draws: bg.cdf(ONE, "text")),
+    Case("`cdf(mixture, [0.0, nan])`", lambda _em, _draws: bg.cdf(ONE, [0.0, np.nan])),
+    Case("`quantile(mixture, 'text')`", lambda _em, _draws: bg.quantile(ONE, "text")),
+    Case("`quantile(mixture, [nan, nan])`", lambda _em, _draws: bg.quantile(ONE, [np.nan, np.nan])),
+    Case(NO_PROB, lambda em, draws: OF_A_PROB["memberships"](em, draws, "high")),
+    Case("`compare(em, draws, ci_prob='high')`", lambda em, draws: bg.compare(em, draws, ci_prob="high")),
+    Case("`selection.bootstrap_lrt(level='high')`", lambda _em, _draws: _selected().bootstrap_lrt(level="high")),
+    Case("`selection.fit('diag', '2')`", lambda _em, _draws: _selected().fit("diag", "2")),
+    Case("`select(table, structures=None)`", lambda _em, _draws: bg.select(TABLE, structures=None)),
+    Case("`bootstrap_lrt(table, 1, n_starts='many')`", lambda _em, _draws: bg.bootstrap_lrt(TABLE, 1, n_starts="many")),
+    Case("`bootstrap_lrt(table, 1, tol=None)`", lambda _em, _draws: bg.bootstrap_lrt(TABLE, 1, tol=None)),
+    Case("`bootstrap_lrt(table, 1, n_threads=-1)`",
+         lambda _em, _draws: bg.bootstrap_lrt(TABLE, 1, n_starts=1, n_boot=1, n_threads=-1, seed=0)),
+    Case("`relabel(draws, 'text')`",
+         lambda em, draws: bg.relabel(draws.mixture, "text", reference=em.mixture)),
+    Case("`relabel` of rows with weights of text",
+         lambda em, draws: bg.relabel(draws.mixture, ROWS, reference=em.mixture, sample_weight=["heavy"] * len(ROWS))),
+    Case("`label_free_diagnostics(draws, [])`", lambda _em, draws: bg.label_free_diagnostics(draws.mixture, [])),
+    Case("`relabel_allocations(labels, [])`", lambda _em, _draws: bg.relabel_allocations([[0, 1], [0, 0]], [])),
+    Case("`plot_density(fit, ax=3)`", lambda em, _draws: bg.plot_density(em, ax=3)),
+    Case("`plot_pairs(fit, figure=3)`", lambda em, _draws: bg.plot_pairs(em, figure=3)),
+    Case("`plot_memberships(fit, n_rows='all')`", lambda em, _draws: bg.plot_memberships(em, n_rows="all")),
+    Case(NO_PATH, lambda _em, _draws: load(3)),
 ]  # fmt: skip

@@ -62,6 +62,7 @@ def killed_saves(folder):
             say(what=name, instant=instant, killed=killed, found=bg.load(path).n_components)
             new.save(path)
             say(what=name, instant=instant, killed=False, found=bg.load(path).n_components)
+        say(what="beside", instant=name, killed=False, found=sorted(found.name for found in folder.iterdir()))
 
 
 def killed_reports(folder):

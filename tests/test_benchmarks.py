@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from scipy.stats import multivariate_normal
 from benchmarks import __main__ as command
 from benchmarks.bayes import gradient, posterior
 from benchmarks.bayes.problems import Target, of_problem
-from benchmarks.bayes.serve import effective_sizes
+from benchmarks.bayes.serve import _processor_time, effective_sizes
 from benchmarks.em import convergence, memory, optimum, per_iteration
 from benchmarks.em.problems import Estimate, Problem, blurred, from_labels, hard_problem, mean_log_likelihood
 from benchmarks.em.workers import FailedError, interleave
@@ -180,6 +182,13 @@ def test_independent_draws_are_worth_about_as_many_as_they_are_whatever_their_nu
     assert found["r_hat"] < 1.02
 
 
+def test_the_time_of_processes_that_a_system_has_started_counts():
+    program = "import time; sum(range(2_000_000)); print(time.process_time())"
+    begun = _processor_time()
+    theirs = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert _processor_time() - begun > 0.9 * float(theirs.stdout)
+
+
 def test_gradient_shows_ratios_and_names_the_missing():
     results = {gradient.OURS: {"seconds": 1e-3, "compiled": 1.0}, "PyMC, `pm.Mixture`": {"seconds": 5e-3}}
     row = {"n": 1000, "d": 2, "k": 3, "results": results, "refusals": {"numpyro, by hand": "no memory"}}
@@ -195,7 +204,7 @@ def test_chains_that_disagree_have_no_effective_draws():
     results = {posterior.OURS: sound, "peer": peer, "stuck": stuck}
     problem = {"name": "p", "results": results, "refusals": {"other": "refused"}}
     plan = {"chains": 2, "draws": 10, "tune": 10}
-    text = posterior.render({"problems": [problem], "missing": [], "plan": plan, "is_warmed": True})
+    text = posterior.render({"problems": [problem | {"plan": plan}], "missing": [], "is_warmed": True})
     assert "| peer | 4.00 | 8.00 | 50.0 | 4.0x | 25.0 | 4.0x | 1.001 |" in text
     assert "| stuck | 4.00 | 2.00 | - | - | - | - | - |" in text
     assert "other gives no result: refused." in text

@@ -12,8 +12,9 @@ import pytest
 import bayesgmm
 from bayesgmm.cli import Interrupted, main
 from bayesgmm.cli.options import SAMPLERS
+from bayesgmm.cli.talking import in_options
 from bayesgmm.data import PreparedData, Stream
-from bayesgmm.errors import DataError, FitError, SamplingWarning
+from bayesgmm.errors import DataError, DegenerateFitWarning, FitError, SamplingWarning
 from bayesgmm.storage import load
 
 
@@ -130,7 +131,7 @@ class TestFit:
         monkeypatch.setattr("bayesgmm.bayes.fit_bayes", refuse)
         status, out, err = run("fit", "faithful", "-k", "2", "--method", "laplace")
         assert (status, out) == (1, "")
-        assert err == "Error: too far from normal for --sampler laplace; use --sampler nuts.\n"
+        assert err == "Error: too far from normal for --method laplace; use --method nuts.\n"
 
     def test_the_remedy_of_such_a_sentence_is_an_option(self, run, quick_posterior):
         assert run("fit", "faithful", "-k", "2", "--sampler", "nuts")[0] == 0
@@ -172,7 +173,7 @@ class TestLabels:
 
     def test_more_names_than_components(self, run, labelled):
         _, _, err = run("fit", labelled, "-k", "1", "--labels", "group", "--missing", "drop")
-        assert err == "Error: labels has 2 different names; there are n_components=1.\n"
+        assert err == "Error: labels has 2 different names, more than -k 1.\n"
 
 
 class TestLargeFiles:
@@ -304,6 +305,9 @@ class TestRefusals:
         [
             (["fit", "faithful"], "Missing option '-k'"),
             (["fit", "faithful", "-k", "0"], "0 is not in the range"),
+            (["fit", "faithful", "-k", "2", "--chains", "100000"], "'--chains': 100000 is not in the range 1<=x<=1000"),
+            (["select", "faithful", "--bayes", "--draws", "0"], "'--draws': 0 is not in the range"),
+            (["fit", "faithful", "-k", "2", "--reg-covar", "-1"], "'--reg-covar': -1.0 is not in the range x>=0"),
             (["fit", "faithful", "-k", "2", "--structure", "all"], "'all' is not known; use one of full, tied"),
             (["frobnicate"], "No such command 'frobnicate'"),
         ],
@@ -342,6 +346,51 @@ class TestRefusals:
         monkeypatch.setattr("bayesgmm.storage.save", fail)
         status, _, err = run("fit", "faithful", "-k", "2", "--out", "out")
         assert (status, err) == (1, "Error: cannot read or write 'out/fit.nc': No space left on device.\n")
+
+
+class TestWords:
+    """Messages are written for Python; what they say of arguments is said of options, as they were typed."""
+
+    @pytest.mark.parametrize(
+        ("given", "python", "words"),
+        [
+            (["-k", "9"], "too few for n_components=9; use fewer", "too few for -k 9; use fewer"),
+            (["-k9"], "too few for n_components=9", "too few for -k 9"),
+            (["--components=9"], "too few for n_components=9", "too few for --components 9"),
+            (["--method", "laplace"], "sampler='laplace' fails; use 'nuts'", "--method laplace fails; use 'nuts'"),
+            (["--sampler", "laplace"], "sampler='laplace' fails", "--sampler laplace fails"),
+            ([], "set reg_covar=1e-3 or prior='default'", "set --reg-covar 1e-3"),
+            ([], "structure='EEV' of max_structure='x'", "--structure EEV of max_structure='x'"),
+            ([], "draws=20 in 3 chains do not fit", "--draws 20 in 3 chains do not fit"),
+            ([], "checkpoint='run.nc' must end in .zarr", "--checkpoint 'run.nc' must end in .zarr"),
+            ([], "seed=-1 must not be negative", "--seed -1 must not be negative"),
+            ([], "column 'seed=3' has 3 missing values", "column 'seed=3' has 3 missing values"),
+        ],
+    )  # fmt: skip
+    def test_arguments_are_options(self, given, python, words):
+        assert in_options(python, given) == words
+
+    def test_in_warnings_too(self, run, monkeypatch, faithful_em):
+        def fit_em(*_arguments, **_options):
+            warnings.warn("use n_components=1 or reg_covar=1e-3", DegenerateFitWarning, stacklevel=2)
+            return faithful_em
+
+        monkeypatch.setattr("bayesgmm.em.fit.fit_em", fit_em)
+        assert run("fit", "faithful", "-k", "2")[2] == "Warning: use -k 1 or --reg-covar 1e-3.\n"
+
+    def test_reg_covar(self, run, monkeypatch):
+        asked = []
+
+        def refuse(*_arguments, **options):
+            asked.append(options.get("reg_covar"))
+            raise DataError("enough")
+
+        monkeypatch.setattr("bayesgmm.em.fit.fit_em", refuse)
+        monkeypatch.setattr("bayesgmm.selection.select", refuse)
+        for command in (["fit", "faithful", "-k", "2"], ["compare", "faithful", "-k", "2"], ["select", "faithful"]):
+            run(*command)
+            run(*command, "--reg-covar", "0.01")
+        assert asked == [None, 0.01] * 3
 
 
 class TestDefects:

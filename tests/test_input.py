@@ -33,8 +33,10 @@ LISTS = {
     "refused new rows": cases.REFUSED_NEW_ROWS,
     "refused priors": cases.REFUSED_PRIORS,
     "refused comparisons": files.REFUSED_COMPARISONS,
+    "refused arguments": files.REFUSED_ARGUMENTS,
     "refused mixtures": cases.REFUSED_MIXTURES,
     "refused files": files.REFUSED_FILES,
+    "refused commands": files.REFUSED_COMMANDS,
     "refused places": files.REFUSED_PLACES,
     "refused fits": files.REFUSED_FITS,
 }
@@ -58,6 +60,10 @@ def fit(table, n_components=2, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return bg.fit_em(table, n_components, seed=0, n_starts=8, **options)
+
+
+def repr_of(value):
+    return type(value).__name__ if type(value) is object else repr(value)
 
 
 def assert_said(found, name, case):
@@ -186,6 +192,50 @@ def test_impossible_comparisons_and_settings_of_samplers(case, faithful_em, fait
     assert_refused("refused comparisons", case, lambda: case.given(faithful_em, faithful_draws))
 
 
+@each("refused arguments")
+def test_what_is_no_fit_no_probability_no_path(case, faithful_em, faithful_draws):
+    assert_refused("refused arguments", case, lambda: case.given(faithful_em, faithful_draws))
+
+
+NOTHINGS = [None, 3, "text", [], float("nan"), object()]
+
+
+def assert_refused_alike(words, function, value):
+    """Compare what is said of any value with what the page says of None."""
+    said = SAID["refused arguments"][words].strip("`").replace("NoneType", type(value).__name__)
+    with pytest.raises(bg.ArgumentError) as caught:
+        function(value)
+    assert f"ArgumentError: {caught.value}" == said
+
+
+@pytest.mark.parametrize("value", NOTHINGS, ids=repr_of)
+@pytest.mark.parametrize("function", files.OF_A_MODEL)
+def test_every_function_of_a_model_refuses_what_is_none(function, value):
+    assert_refused_alike(files.NO_MODEL, files.OF_A_MODEL[function], value)
+
+
+@pytest.mark.parametrize("value", NOTHINGS, ids=repr_of)
+@pytest.mark.parametrize("function", files.OF_A_PLOT)
+def test_every_plot_refuses_what_is_no_fit(function, value):
+    assert_refused_alike(files.NO_PLOT, files.OF_A_PLOT[function], value)
+
+
+@pytest.mark.parametrize("value", ["high", [], float("nan"), object(), 0, 1, 95, -0.5], ids=repr_of)
+@pytest.mark.parametrize("function", files.OF_A_PROB)
+def test_every_function_refuses_what_is_no_probability(function, value, faithful_em, faithful_draws):
+    with pytest.raises(bg.ArgumentError, match=f"^prob={re.escape(repr(value))} must lie between 0 and 1$"):
+        files.OF_A_PROB[function](faithful_em, faithful_draws, value)
+
+
+@pytest.mark.parametrize("value", [None, 3, [], float("nan"), object(), b"fit.nc"], ids=repr_of)
+@pytest.mark.parametrize("function", files.OF_A_PATH)
+def test_every_function_refuses_what_is_no_path(function, value, faithful_em):
+    said = SAID["refused arguments"][files.NO_PATH].strip("`").replace("path=3", f"path={value!r}")
+    with pytest.raises(bg.ArgumentError) as caught:
+        files.OF_A_PATH[function](faithful_em, value)
+    assert f"ArgumentError: {caught.value}" == said
+
+
 @each("refused mixtures")
 def test_impossible_mixtures(case):
     assert_refused("refused mixtures", case, case.given)
@@ -231,6 +281,13 @@ def test_what_is_no_file_of_rows_ends_in_one_sentence(case, run):
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert_said(err.removesuffix("\n"), "refused files", case)
     assert sorted(Path().rglob("*")) == before
+
+
+@each("refused commands")
+def test_what_cannot_be_fitted_is_said_in_options(case, run):
+    status, out, err = run([*case.given(), "--quiet"])
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert_said(err.removesuffix("\n"), "refused commands", case)
 
 
 @each("refused places")

@@ -31,7 +31,8 @@ def shown(faithful_em, faithful_draws, faithful_check, iris_check, iris_em):
         faithful_check, iris_check, faithful_check.density, faithful_check.partition, faithful_check.joint,
         iris_check.pull, compare(faithful_em, faithful_draws, faithful_em), selection, found, found.credible_ball,
         found.credible_ball.upper, matched, matched.quality, standard_errors(faithful_em), bg.Priors(),
-        bg.ConjugatePrior(), bg.Evidence(-1.0, 0.1, "laplace", 0.2), bg.impute(faithful_em, rows),
+        bg.ConjugatePrior(), bg.ConjugatePrior(mean=np.zeros(40), scale=np.eye(40)),
+        bg.Evidence(-1.0, 0.1, "laplace", 0.2), bg.impute(faithful_em, rows),
         bg.regress(faithful_em, pd.DataFrame({"eruptions": [2.0, 3.0]})),
     ]  # fmt: skip
     # What is withheld is a sentence that says why.
@@ -65,6 +66,13 @@ def test_names_are_escaped(faithful_em):
 def test_priors_say_what_is_not_usual():
     assert repr(bg.Priors()) == "Priors()"
     assert repr(bg.Priors(concentration=4.0, within_sd=[1.0, 2.0])) == "Priors(concentration=4.0, within_sd=[1.0, 2.0])"
+
+
+def test_a_prior_of_em_says_what_is_not_usual():
+    assert repr(bg.ConjugatePrior()) == repr(bg.ConjugatePrior(kappa=0.01)) == "ConjugatePrior()"
+    given = bg.ConjugatePrior(mean=[1.0, 2.0], dof=5, scale=np.eye(2))
+    assert repr(given) == "ConjugatePrior(mean=[1.0, 2.0], dof=5, scale=[[1.0, 0.0], [0.0, 1.0]])"
+    assert "scale=[[1.0, 0.0, 0.0, 0.0, 0...0, 0.0, 0.0, 0.0, 1.0]])" in repr(bg.ConjugatePrior(scale=np.eye(9)))
 
 
 def test_long_names_and_many():

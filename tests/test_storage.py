@@ -1,7 +1,10 @@
 """A saved fit comes back as it was, and nothing else is taken for one."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -12,7 +15,8 @@ from bayesgmm.data.prepare import prepare
 from bayesgmm.errors import ArgumentError, FileFormatError
 from bayesgmm.fit import FitInfo, assemble
 from bayesgmm.mixture import Mixture
-from bayesgmm.storage import FORMAT_VERSION, _checksums, load, replacing, save
+from bayesgmm.reporting import report
+from bayesgmm.storage import FORMAT_VERSION, _checksums, load, remove_leftovers, replacing, save
 from bayesgmm.structure import as_structure
 
 SUFFIXES = [".nc", ".zarr"]
@@ -200,6 +204,59 @@ class TestFolders:
         save(faithful_draws, path)
         assert_same_fit(load(path), faithful_draws)
         assert [found.name for found in tmp_path.iterdir()] == ["fit.zarr"]
+
+
+class TestLeftovers:
+    """What a killed writer left is removed by the next writer of the same file, and nothing else is."""
+
+    @pytest.fixture
+    def dead(self):
+        """The number of a process that is no more."""
+        with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+            ended.wait()
+        return ended.pid
+
+    @pytest.fixture
+    def leave(self, tmp_path):
+        """Leave what `replacing` would give a process to write to, on this machine or in another place."""
+
+        def write(name, process, *, is_folder=False, place=None):
+            with pytest.raises(KeyboardInterrupt), replacing(tmp_path / name) as temporary:
+                raise KeyboardInterrupt
+            here, own, rest = temporary.name.rpartition(".")[2].split("-")
+            assert int(own) == os.getpid()
+            left = tmp_path / f".{name}.{place or here}-{process}-{rest}"
+            (left.mkdir if is_folder else left.touch)()
+            return left
+
+        return write
+
+    @pytest.mark.parametrize("name", ["fit.nc", "fit.zarr", "page.html"])
+    def test_of_a_dead_writer_nothing_stays(self, name, leave, dead, faithful_em, tmp_path):
+        if name == "fit.zarr":
+            pytest.importorskip("zarr")
+        assert leave(name, dead, is_folder=name == "fit.zarr").exists()
+        write = report if name == "page.html" else save
+        write(faithful_em, tmp_path / name)
+        assert [found.name for found in tmp_path.iterdir()] == [name]
+
+    def test_what_may_be_alive_stays(self, leave, dead, tmp_path):
+        stays = {
+            leave("page.html", os.getpid()), leave("page.html", os.getppid()), leave("another.html", dead),
+            leave("page.html", dead, place="0" * 8), tmp_path / ".page.html.swp", tmp_path / ".page.html.0123abcd",
+        }  # fmt: skip
+        for left in stays:
+            left.touch()
+        with replacing(tmp_path / "page.html") as temporary:
+            temporary.write_text("new")
+        assert set(tmp_path.iterdir()) == {*stays, tmp_path / "page.html"}
+
+    def test_where_nobody_can_be_writing_nothing_stays(self, leave, tmp_path):
+        foreign = tmp_path / ".page.html.swp"
+        foreign.touch()
+        leave("page.html", os.getppid(), place="0" * 8)
+        remove_leftovers(tmp_path / "page.html")
+        assert list(tmp_path.iterdir()) == [foreign]
 
 
 class TestReplacing:

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pymc as pm
@@ -26,11 +26,10 @@ from numpy.typing import NDArray
 
 from bayesgmm.data import PreparedData
 from bayesgmm.errors import ArgumentError, FileFormatError, SamplingWarning
-from bayesgmm.fit import MixtureFit
 from bayesgmm.mixture import Mixture
-from bayesgmm.storage import CHECKPOINT, read_tree, remove_leftovers, write_tree
+from bayesgmm.storage import CHECKPOINT, as_path, read_tree, remove_leftovers, write_tree
 
-__all__ = ["Checkpoint", "Left", "longest_block", "read_left", "run_identity"]
+__all__ = ["FEWEST_DRAWS", "Checkpoint", "Left", "longest_block", "read_left", "run_identity"]
 
 # Time between two checkpoints, in times that the last one took.
 _REST = 19
@@ -39,6 +38,11 @@ FEWEST_DRAWS = 4
 # What must not differ between two calls of a run, but does not change the draws.
 _WITHOUT_EFFECT = ("cores", "progress_callback", "progress_rate", "progress_style", "progress_template")
 _MAY_DIFFER = ("draws", "priors_in_words")
+# Groups that are not written: what is computed from draws and rows is computed again when it is read, and is much; the
+# labels of rows are among what the sampler needs to go on.
+_LEFT_OUT = ("log_likelihood", "allocations")
+# What a run was that does not say.
+_CALL = "fit_bayes"
 _LIBRARIES = ("numpy", "numba", "pymc", "pytensor", "nutpie")
 _LONGEST_SHOWN = 60
 _TOLERANCE = 1e-6
@@ -62,13 +66,23 @@ class Left(NamedTuple):
     state: xr.Dataset
 
 
-def read_left(path: str | Path) -> Left | None:
+class Described(Protocol):
+    """What draws stand for."""
+
+    @property
+    def tree(self) -> xr.DataTree:
+        """All of it, for a file."""
+
+
+def read_left(path: str | Path, *, call: str = _CALL) -> Left | None:
     """Read what an earlier call of a run has left.
 
     Parameters
     ----------
     path : str or Path
         The checkpoint; its name ends in ``.zarr``.
+    call : str, default "fit_bayes"
+        The function that is called.
 
     Returns
     -------
@@ -78,13 +92,13 @@ def read_left(path: str | Path) -> Left | None:
     Raises
     ------
     ArgumentError
-        When the name has another ending.
+        When the name has another ending, or another function was called.
     FileFormatError
         When there is something else of that name, or it is damaged.
     FileNotFoundError
         When the folder in which it is to be does not exist.
     """
-    target = Path(path)
+    target = as_path(path, "checkpoint")
     if target.suffix.lower() != ".zarr":
         raise ArgumentError(f"checkpoint={str(path)!r} must end in .zarr")
     if not target.parent.is_dir():
@@ -98,13 +112,16 @@ def read_left(path: str | Path) -> Left | None:
         raise FileFormatError(f"checkpoint={str(path)!r} is a saved fit, not a checkpoint; choose another name")
     state = tree[CHECKPOINT].to_dataset()
     found = json.loads(state.attrs.pop("identity"))
+    then = found.get("call", _CALL)
+    if then != call:
+        raise ArgumentError(f"checkpoint {str(path)!r} was left by {then}, and this is {call}; name another checkpoint")
     return Left(found, float(state.attrs.pop("seconds")), state)
 
 
 def run_identity(
     prepared: PreparedData,
     model: pm.Model | None,
-    reference: Mixture,
+    reference: Mixture | None,
     settings: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -116,10 +133,10 @@ def run_identity(
         The data.
     model : pymc.Model or None
         A model that the user made; None for that of `build_model`.
-    reference : Mixture
-        The EM estimate at which chains start, user's units.
+    reference : Mixture or None
+        The EM estimate at which chains start, user's units; None where there is none.
     settings : mapping
-        What `fit_bayes` was asked for; ``draws`` among it is left out.
+        What was asked for; ``draws`` among it is left out. ``call`` is the function, unless it is `fit_bayes`.
     options : mapping
         For the sampler.
 
@@ -135,7 +152,7 @@ def run_identity(
         **{name: value for name, value in settings.items() if name not in _MAY_DIFFER},
         **effective,
         # After what it follows from, which says more about a difference.
-        "em": [reference.weights.tolist(), reference.means.tolist()],
+        "em": None if reference is None else [reference.weights.tolist(), reference.means.tolist()],
         "versions": {name: version(name) for name in ("bayesgmm", *_LIBRARIES)},
     }
     return json.loads(json.dumps(found, default=str))
@@ -157,7 +174,8 @@ class Checkpoint:
     draws : int
         Draws that the run shall have in each chain.
     describe : callable
-        Called with groups of draws (standardised units) and the seconds that they took; returns a fit.
+        Called with groups of draws, as the sampler returns them, and the seconds that they took; returns a fit, or
+        what else they stand for.
 
     Raises
     ------
@@ -173,7 +191,7 @@ class Checkpoint:
         identity: Mapping[str, Any],
         left: Left | None,
         draws: int,
-        describe: Callable[[Mapping[str, xr.Dataset], float], MixtureFit],
+        describe: Callable[[Mapping[str, xr.Dataset], float], Described],
     ) -> None:
         self.path = Path(path)
         self._seconds = _check_seconds(seconds)
@@ -212,8 +230,8 @@ class Checkpoint:
         attributes = {"identity": json.dumps(self._identity), "seconds": self.seconds}
         is_readable = groups["posterior"].sizes["draw"] >= FEWEST_DRAWS if groups else False
         tree = xr.DataTree()
-        if is_readable:  # what is computed from draws and rows is computed again when it is read, and is much
-            tree = self._describe(groups, self.seconds).tree.drop_nodes("log_likelihood", errors="ignore")
+        if is_readable:
+            tree = self._describe(groups, self.seconds).tree.drop_nodes(_LEFT_OUT, errors="ignore")
         tree[CHECKPOINT] = xr.DataTree(state.assign_attrs({**state.attrs, **attributes}))
         try:
             write_tree(tree, self.path)

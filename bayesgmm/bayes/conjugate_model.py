@@ -9,7 +9,7 @@ import pymc as pm
 from numpy.typing import NDArray
 
 from bayesgmm.errors import ArgumentError
-from bayesgmm.kernels.gibbs import Prior
+from bayesgmm.kernels.conditionals import Prior
 from bayesgmm.structure import CovarianceStructure
 
 __all__ = ["CONJUGATE", "read_prior", "rows_and_copies"]

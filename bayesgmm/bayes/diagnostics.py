@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from bayesgmm.bayes.laplace import LEAST_EFFICIENCY
 from bayesgmm.errors import LabelWarning, SamplingWarning
 from bayesgmm.posterior.parameters import parameter_draws
 from bayesgmm.posterior.relabel import Relabelling
@@ -111,6 +112,12 @@ def _sampling_messages(diagnostics: Mapping[str, Any]) -> list[str]:
         )
     elif diagnostics["min_ess"] < _FEW_DRAWS:
         found.append(f"only {diagnostics['min_ess']:.0f} effective draws of one parameter; sample longer (draws)")
+    if diagnostics.get("efficiency", 1.0) < LEAST_EFFICIENCY:
+        found.append(
+            "importance weights cannot correct this approximation "
+            f"({diagnostics['efficiency']:.1%} of the proposals count, at least {LEAST_EFFICIENCY:.0%} should; "
+            f"Pareto k-hat {diagnostics['khat']:.2f}); use sampler='nuts'"
+        )
     if diagnostics["divergences"]:
         found.append(
             f"{diagnostics['divergences']} divergences: parts of the posterior were not explored; raise target_accept"

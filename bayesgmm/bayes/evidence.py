@@ -18,16 +18,17 @@ from scipy.stats import multivariate_normal, wishart
 
 from bayesgmm.bayes.density import UnconstrainedDensity, unconstrained_density
 from bayesgmm.bayes.laplace import LARGEST_KHAT, importance_sample, laplace_at
-from bayesgmm.bayes.model import build_model, start_values
-from bayesgmm.bayes.nuts import sample_vectors
+from bayesgmm.bayes.model import build_model, check_model, start_values
+from bayesgmm.bayes.nutpie_chains import sample_vectors
 from bayesgmm.bayes.priors import Priors
 from bayesgmm.bayes.smc import sample_smc
 from bayesgmm.bayes.symmetry import in_region, n_label_copies
 from bayesgmm.data import PreparedData, prepare
 from bayesgmm.em.fit import fit_em
 from bayesgmm.errors import ArgumentError, FitError
-from bayesgmm.fit import MixtureFit
+from bayesgmm.fit import MixtureFit, check_estimate
 from bayesgmm.mixture import Mixture
+from bayesgmm.progress import working
 from bayesgmm.seeding import as_generator, recorded_seed
 from bayesgmm.showing import Shown
 from bayesgmm.structure import CovarianceStructure, as_structure
@@ -88,6 +89,7 @@ def log_evidence(
     seed: Any = None,
     sample_weight: ArrayLike | None = None,
     missing: str = "error",
+    progress: bool = False,
     **options: Any,
 ) -> Evidence:
     """Compute the evidence of a mixture model, log p(X | K).
@@ -115,6 +117,8 @@ def log_evidence(
         Weights of the rows: a power likelihood, whose evidence compares models of the same weighted rows only.
     missing : {"error", "drop", "marginalize"}, default "error"
         See `prepare`.
+    progress : bool, default False
+        Whether to show on the error stream what is done and the time left; only in a terminal or a notebook.
     **options
         For "bridge": ``draws``, ``tune``, ``chains``; for "smc": ``draws``, ``chains``.
 
@@ -128,7 +132,7 @@ def log_evidence(
     FitError
         When method "laplace" meets a posterior that is too far from normal (k-hat above 0.7).
     ArgumentError
-        When the method is unknown, or one mode does not stand for the others.
+        When an argument is not what it should be, or one mode does not stand for the others.
 
     Notes
     -----
@@ -138,18 +142,20 @@ def log_evidence(
     number = recorded_seed(seed)
     if isinstance(data, MixtureFit):
         prepared, n_components, chosen = data.prepared, data.n_components, data.structure
-        priors = priors or _priors_of(data)
-        em = em if em is not None or data.has_draws else data
+        priors = _priors_of(data) if priors is None else priors
+        em = data if em is None and not data.has_draws else em
     else:
         if n_components is None:
             raise ArgumentError("n_components is needed: how many components has the model?")
         prepared = prepare(data, sample_weight=sample_weight, missing=missing)
         prepared.check_components(n_components)
         chosen = as_structure(structure, prepared.n_features)
-    built = build_model(prepared, n_components, chosen, priors) if model is None else model
-    reference = em or fit_em(prepared, n_components, structure=chosen, seed=number)
+    if em is not None:
+        check_estimate(em, n_components, prepared.features)
+    built = build_model(prepared, n_components, chosen, priors) if model is None else check_model(model)
+    reference = fit_em(prepared, n_components, structure=chosen, seed=number) if em is None else em
     start = prepared.scaling(chosen).mixture_to_standard(reference.mixture)
-    found = model_log_evidence(built, start, structure=chosen, method=method, seed=number, **options)
+    found = model_log_evidence(built, start, structure=chosen, method=method, seed=number, progress=progress, **options)
     return Evidence(found.value + _log_jacobian(prepared, chosen), found.mcse, found.method, found.khat, found.n_copies)
 
 
@@ -173,6 +179,7 @@ def model_log_evidence(
     structure: CovarianceStructure | None = None,
     method: str = "laplace",
     seed: int = 0,
+    progress: bool = False,
     **options: Any,
 ) -> Evidence:
     """Compute the evidence of a PyMC model of a mixture, in the model's own units.
@@ -189,6 +196,8 @@ def model_log_evidence(
         How.
     seed : int, default 0
         Seed.
+    progress : bool, default False
+        Whether to show progress.
     **options
         See `log_evidence`.
 
@@ -205,16 +214,17 @@ def model_log_evidence(
         When the posterior is too far from normal for "laplace".
     """
     if method == "smc":
-        return _by_smc(model, start, structure, seed, options)
-    if method not in {"laplace", "bridge"}:
+        return _by_smc(model, start, structure, seed, options, progress=progress)
+    if method not in ("laplace", "bridge"):
         raise ArgumentError(f"method={method!r} is not known; use 'laplace', 'bridge' or 'smc'")
     rng = as_generator(seed, purpose=2)
-    density = unconstrained_density(model, _start_of(model, start, structure))
-    n_copies = n_label_copies(model, density, structure)
+    with working("compiling the model", progress=progress):
+        density = unconstrained_density(model, _start_of(model, start, structure))
+        n_copies = n_label_copies(model, density, structure)
     if method == "laplace":
-        value, mcse, khat = _by_laplace(density, rng, options)
+        value, mcse, khat = _by_laplace(density, rng, options, progress=progress)
     else:
-        (value, mcse), khat = _by_bridge(density, rng, options), None
+        (value, mcse), khat = _by_bridge(density, rng, options, progress=progress), None
     log_mass, mass_mcse = log_prior_mass(model)
     mcse = float(np.hypot(mcse, mass_mcse))
     return Evidence(float(value + np.log(n_copies) - log_mass), mcse, method, khat, n_copies)
@@ -257,10 +267,11 @@ def _start_of(model: pm.Model, start: Mixture, structure: CovarianceStructure | 
 
 
 def _by_laplace(
-    density: UnconstrainedDensity, rng: np.random.Generator, options: dict[str, Any]
+    density: UnconstrainedDensity, rng: np.random.Generator, options: dict[str, Any], *, progress: bool
 ) -> tuple[float, float, float]:
     _refuse(options, "laplace", ())
-    found = importance_sample(density, laplace_at(density, density.start), _PROPOSALS, rng)
+    with working("drawing around the mode", progress=progress):
+        found = importance_sample(density, laplace_at(density, density.start), _PROPOSALS, rng)
     if not found.khat <= LARGEST_KHAT:
         raise FitError(
             f"the posterior is too far from normal for method='laplace' (Pareto k-hat {found.khat:.2f}, above "
@@ -269,21 +280,25 @@ def _by_laplace(
     return found.log_evidence, found.mcse, found.khat
 
 
-def _by_bridge(density: UnconstrainedDensity, rng: np.random.Generator, options: dict[str, Any]) -> tuple[float, float]:
+def _by_bridge(
+    density: UnconstrainedDensity, rng: np.random.Generator, options: dict[str, Any], *, progress: bool
+) -> tuple[float, float]:
     _refuse(options, "bridge", tuple(_BRIDGE))
     plan = _BRIDGE | options
     starts = np.tile(density.start, (plan["chains"], 1))
     seed = int(rng.integers(2**31))
-    draws, _ = sample_vectors(density, starts, plan["draws"], plan["tune"], seed, progress=False, options={})
-    return bridge_sampling(density, draws, rng)
+    draws, _ = sample_vectors(density, starts, plan["draws"], plan["tune"], seed, progress=progress, options={})
+    with working("building the bridge", progress=progress):
+        return bridge_sampling(density, draws, rng)
 
 
 def _by_smc(
-    model: pm.Model, start: Mixture, structure: CovarianceStructure | None, seed: int, options: dict[str, Any]
-) -> Evidence:
+    model: pm.Model, start: Mixture, structure: CovarianceStructure | None, seed: int, options: dict[str, Any], *,
+    progress: bool,
+) -> Evidence:  # fmt: skip
     _refuse(options, "smc", ("draws", "chains"))
     plan = {"draws": 2000, "chains": 4} | options
-    stats = sample_smc(model, structure=structure, start=start, tune=0, seed=seed, progress=False, **plan)[
+    stats = sample_smc(model, structure=structure, start=start, tune=0, seed=seed, progress=progress, **plan)[
         "sample_stats"
     ]
     return Evidence(float(stats.attrs["log_evidence"]), float(stats.attrs["log_evidence_mcse"]), "smc")

@@ -18,23 +18,22 @@ from numpy.typing import ArrayLike
 from bayesgmm.bayes.checkpoint import Checkpoint, Left, read_left, run_identity
 from bayesgmm.bayes.density import log_prior
 from bayesgmm.bayes.diagnostics import warn
-from bayesgmm.bayes.model import build_model
+from bayesgmm.bayes.model import build_model, check_model
 from bayesgmm.bayes.modes import chain_starts
-from bayesgmm.bayes.priors import Priors
+from bayesgmm.bayes.priors import Priors, as_priors
 from bayesgmm.bayes.result import OWN_VARIABLES, posterior_fit
-from bayesgmm.bayes.samplers import RESUMABLE, STARTS_BY_CHAIN, check_sampler, draw
+from bayesgmm.bayes.samplers import RESUMABLE, STARTS_BY_CHAIN, check_plan, check_sampler, draw
 from bayesgmm.data import PreparedData, Stream, prepare_or_open
 from bayesgmm.em.fit import fit_em
 from bayesgmm.errors import ArgumentError
-from bayesgmm.fit import MixtureFit
+from bayesgmm.fit import MixtureFit, check_estimate
+from bayesgmm.posterior.checks import check_prob
 from bayesgmm.seeding import as_generator, recorded_seed
 from bayesgmm.structure import CovarianceStructure, as_structure
 
 __all__ = ["chain_seed", "describe_priors", "fit_bayes", "reference_fit"]
 
 _STARTS = ("optima", "em")
-# Above it a library below would end the process, not raise an error.
-_MOST_DRAWS = 10**8
 
 
 def fit_bayes(
@@ -139,7 +138,8 @@ def fit_bayes(
     -----
     The model is math.md, 4. Labels are summed out of the likelihood; draws are relabelled afterwards (math.md, 6).
     """
-    _check_settings(draws, tune, chains, options)
+    check_plan(draws, tune, chains)
+    _check_options(options)
     method = check_sampler(sampler)
     if starts not in _STARTS:
         raise ArgumentError(f"starts={starts!r} is not known; use one of {', '.join(map(repr, _STARTS))}")
@@ -218,18 +218,11 @@ def _joins(groups: Mapping[str, xr.Dataset]) -> dict[str, Any]:
     return {"resumed_after": [int(part) for part in joins.split()]} if joins else {}
 
 
-def _check_settings(draws: int, tune: int, chains: int, options: Mapping[str, Any]) -> None:
-    for name, value, least in (("draws", draws, 1), ("chains", chains, 1), ("tune", tune, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ArgumentError(f"{name}={value!r} must be a whole number, at least {least}")
-    if draws * chains > _MOST_DRAWS:
-        raise ArgumentError(f"draws={draws} in {chains} chains do not fit into memory; at most {_MOST_DRAWS} in all")
+def _check_options(options: Mapping[str, Any]) -> None:
     cores = options.get("cores", 1)
     if cores is not None and (isinstance(cores, bool) or not isinstance(cores, int | np.integer) or cores < 1):
         raise ArgumentError(f"cores={cores!r} must be a whole number, at least 1")
-    accept = options.get("target_accept", 0.8)
-    if not 0 < accept < 1:
-        raise ArgumentError(f"target_accept={accept!r} must lie between 0 and 1")
+    check_prob(options.get("target_accept", 0.8), "target_accept")
 
 
 def describe_priors(
@@ -240,13 +233,12 @@ def describe_priors(
         if priors is not None:
             raise ArgumentError("pass priors or model, not both: a model has its priors already")
         return {"priors": None, "priors_in_words": "those of the model that was given"}
-    if priors is not None and not isinstance(priors, Priors):
-        raise ArgumentError(f"priors={priors!r} must be Priors(...) or None")
-    given = priors or Priors()
+    given = as_priors(priors)
     return {"priors": given.to_dict(), "priors_in_words": given.resolve(prepared, structure, k).describe()}
 
 
 def _check_model(model: pm.Model) -> None:
+    check_model(model)
     absent = [name for name in OWN_VARIABLES if name not in model.named_vars]
     if absent:
         raise ArgumentError(f"the model has no variable named {absent[0]!r}; keep weights, means and covariances")
@@ -263,13 +255,7 @@ def reference_fit(
     """Return the EM fit that gives starts and names: the one that was given, or a new one."""
     if em is None:
         return fit_em(rows, n_components, structure=structure, seed=seed, max_memory=max_memory)
-    if not isinstance(em, MixtureFit):
-        raise ArgumentError(f"em must be a MixtureFit, not {type(em).__name__}")
-    if em.has_draws or em.n_components != n_components or em.features != rows.features:
-        raise ArgumentError(
-            f"em={em!r} must be a point estimate with {n_components} components and the columns "
-            f"{', '.join(rows.features)}"
-        )
+    check_estimate(em, n_components, rows.features)
     return em
 
 

@@ -11,27 +11,32 @@ it is set. Chains run side by side in threads, in compiled code.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from threading import Event, Lock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pymc as pm
 import xarray as xr
 from numpy.typing import NDArray
 
+from bayesgmm.bayes.chain_threads import check_count, run_and_keep
 from bayesgmm.bayes.checkpoint import Checkpoint, longest_block
 from bayesgmm.bayes.conjugate_model import read_prior, rows_and_copies
 from bayesgmm.bayes.gibbs_chains import Chain, Draws, Standing, chains_of, room_for, state_of
-from bayesgmm.cores import available_cores
-from bayesgmm.errors import ArgumentError
-from bayesgmm.kernels.gibbs import Parameters, Prior, run_chain
+from bayesgmm.kernels.conditionals import Parameters, Prior
+from bayesgmm.kernels.gibbs import run_chain
 from bayesgmm.mixture import Mixture
-from bayesgmm.progress import progress_bar
 from bayesgmm.structure import CovarianceStructure
 
-__all__ = ["BATCH", "batches", "check_count", "chunk_bounds", "describe_mixing", "groups_of",
-           "random_streams", "run_in_threads", "sample_gibbs", "start_parameters"]  # fmt: skip
+__all__ = [
+    "BATCH",
+    "batches",
+    "chunk_bounds",
+    "describe_mixing",
+    "groups_of",
+    "random_streams",
+    "sample_gibbs",
+    "start_parameters",
+]
 
 Floats = NDArray[np.float64]
 
@@ -43,8 +48,12 @@ BATCH = 5 * 10**6
 _LEAST_WEIGHT = 1e-3
 _BAD_R_HAT = 1.01
 _FEW_DRAWS = 400
-# Seconds between two looks at whether a checkpoint is due.
-_NAP = 0.1
+_REMEDY = "use sampler='nuts', which sums the labels out, or more sweeps for each draw (thin)"
+# NUTS needs all rows in memory.
+_STREAMED_REMEDY = (
+    "make more draws, or more sweeps for each (thin); sampler='laplace' needs no chains, and sampler='nuts' can be run "
+    "on the sample of the rows that the fit carries (fit.prepared)"
+)
 
 
 def sample_gibbs(
@@ -116,28 +125,18 @@ def sample_gibbs(
         """Run one chain."""
         _run_chain(plan, every[chain], advance)
 
-    def save_when_due() -> None:
-        """Write a checkpoint, if it is time."""
-        if checkpoint is not None and checkpoint.is_due():
-            checkpoint.write(state_of(every), _groups(plan, every, features))
+    def groups() -> dict[str, xr.Dataset]:
+        """Return the draws made so far."""
+        return _groups(plan, every, features)
 
     ahead = sum(tune + draws - chain.standing.tuned - chain.standing.made for chain in every)
-    try:
-        run_in_threads(
-            run, chains, cores=cores, total=ahead, progress=progress,
-            meanwhile=None if checkpoint is None else save_when_due,
-        )  # fmt: skip
-    finally:
-        # Whatever ended the run, an interruption of another kind included.
-        groups = _groups(plan, every, features)
-        if checkpoint is not None and ahead:
-            checkpoint.write(state_of(every), groups)
-    if not groups:
-        raise KeyboardInterrupt("sampling was interrupted before the first draw")
-    return groups
+    return run_and_keep(
+        run, chains, cores=cores, total=ahead, progress=progress, checkpoint=checkpoint,
+        state=lambda: state_of(every), groups=groups,
+    )  # fmt: skip
 
 
-def describe_mixing(*, max_r_hat: float, min_ess: float, n_draws: int) -> str:
+def describe_mixing(*, max_r_hat: float, min_ess: float, n_draws: int, is_streamed: bool = False) -> str:
     """Say in words that Gibbs has not mixed, with the numbers and the engine that would.
 
     Parameters
@@ -148,6 +147,8 @@ def describe_mixing(*, max_r_hat: float, min_ess: float, n_draws: int) -> str:
         Smallest number of effective draws of the parameters.
     n_draws : int
         Number of draws of all chains together.
+    is_streamed : bool, default False
+        Whether the rows are read chunk by chunk, so that the fit carries a sample of them only.
 
     Returns
     -------
@@ -158,10 +159,10 @@ def describe_mixing(*, max_r_hat: float, min_ess: float, n_draws: int) -> str:
     if not disagree and min_ess >= _FEW_DRAWS:
         return ""
     chains = f"the largest R-hat is {max_r_hat:.3f} and " if disagree else ""
+    remedy = _STREAMED_REMEDY if is_streamed else _REMEDY
     return (
         f"Gibbs has not mixed: {chains}{n_draws} draws are worth {min_ess:.0f} independent ones "
-        f"({min_ess / n_draws:.1%}), as happens where components overlap; use sampler='nuts', which sums the labels "
-        "out, or more sweeps for each draw (thin)"
+        f"({min_ess / n_draws:.1%}), as happens where components overlap; {remedy}"
     )
 
 
@@ -192,72 +193,6 @@ class _Plan(NamedTuple):
     draws: int
     tune: int
     thin: int
-
-
-def run_in_threads[T](
-    run: Callable[[int, Callable[[int], bool]], T],
-    chains: int,
-    *,
-    cores: int | None,
-    total: int,
-    progress: bool,
-    meanwhile: Callable[[], None] | None = None,
-) -> tuple[list[T], bool]:
-    """Run chains in threads; an interruption, or an error in one of them, ends all at their next batch.
-
-    Parameters
-    ----------
-    run : callable
-        Called with the number of a chain and with a function that takes the number of steps made and says whether to
-        go on.
-    chains : int
-        Number of chains.
-    cores : int or None
-        Chains that run at the same time. None: as many as there are cores.
-    total : int
-        Steps of all chains together, for the progress bar.
-    progress : bool
-        Whether to show it.
-    meanwhile : callable, optional
-        Called some times a second in the calling thread.
-
-    Returns
-    -------
-    results : list
-        What the calls returned, in order.
-    is_interrupted : bool
-        Whether they were told to stop.
-    """
-    is_stopped, lock = Event(), Lock()
-    n_workers = min(chains, available_cores() if cores is None else check_count("cores", cores))
-    with progress_bar(progress=progress) as bar, ThreadPoolExecutor(n_workers) as pool:
-        task = bar.add_task("sampling", total=total)
-
-        def advance(steps: int) -> bool:
-            """Report steps; say whether the chain should go on."""
-            with lock:
-                bar.update(task, advance=steps)
-            return not is_stopped.is_set()
-
-        futures = [pool.submit(run, chain, advance) for chain in range(chains)]
-        try:
-            while _wait_for_some(futures, None if meanwhile is None else _NAP):
-                if meanwhile is not None:
-                    meanwhile()
-        except KeyboardInterrupt:
-            is_stopped.set()
-        except BaseException:
-            is_stopped.set()  # else leaving the pool would wait for every chain to end
-            raise
-        return [future.result() for future in futures], is_stopped.is_set()
-
-
-def _wait_for_some(futures: Sequence[Future[Any]], seconds: float | None) -> bool:
-    """Wait for the end of all chains, or so long; say whether any goes on. Raise what a chain has raised."""
-    done, going_on = wait(futures, timeout=seconds, return_when=FIRST_EXCEPTION)
-    for future in done:
-        future.result()
-    return bool(going_on)
 
 
 def _new_chains(plan: _Plan, start: Mixture, seed: int, count: int) -> list[Chain]:
@@ -306,13 +241,6 @@ def _expected_scale(prior: Prior) -> Floats:
     return np.ascontiguousarray(prior.scale_dof * np.linalg.inv(prior.scale_rate))
 
 
-def check_count(name: str, value: Any) -> int:
-    """Return a whole number that is at least one, or say that it is not."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ArgumentError(f"{name}={value!r} must be a whole number, at least 1")
-    return int(value)
-
-
 # -------------------------------------------------------------------- what the draws say
 
 
@@ -322,11 +250,12 @@ def _groups(plan: _Plan, chains: list[Chain], features: tuple[str, ...]) -> dict
     if made == 0:
         return {}
     parts = [chains[chain].draws.part(0, made) for chain in chosen]
-    return groups_of(parts, plan.prior, plan.concentration, features, plan.draws)
+    wanted = (len(chains), plan.draws)
+    return groups_of(parts, plan.prior, plan.concentration, features, wanted)
 
 
 def groups_of(
-    parts: Sequence[Draws], prior: Prior, concentration: Floats, features: tuple[str, ...], draws: int
+    parts: Sequence[Draws], prior: Prior, concentration: Floats, features: tuple[str, ...], wanted: tuple[int, int]
 ) -> dict[str, xr.Dataset]:
     """Return draws as the groups that `sample_gibbs` returns.
 
@@ -340,8 +269,8 @@ def groups_of(
         Of the Dirichlet prior on the weights.
     features : tuple of str
         Names of the columns.
-    draws : int
-        How many each chain was to make.
+    wanted : tuple of int
+        How many chains there were to be, and draws of each.
 
     Returns
     -------
@@ -356,9 +285,8 @@ def groups_of(
             "n_filled": (("chain", "draw"), np.stack([part.n_filled for part in parts])),
         }
     )
-    made = log_likelihood.shape[1]
-    if made < draws:
-        stats.attrs["interrupted_after"] = made
+    if log_likelihood.shape != wanted:
+        stats.attrs["interrupted_after"] = log_likelihood.shape[1]
     return {"posterior": _mixture(found, features).to_dataset(), "sample_stats": stats}
 
 

@@ -5,16 +5,18 @@ streams, how many sweeps it has made) is replaced as a whole, so that another th
 that belongs together; draws that have been made are not touched again. From such a state a chain goes on bit for bit.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayesgmm.kernels.gibbs import Parameters
+from bayesgmm.kernels.conditionals import Parameters
 
-__all__ = ["Chain", "Draws", "Standing", "chains_of", "room_for", "state_of"]
+__all__ = ["Chain", "Draws", "Standing", "chains_of", "padded", "read_standing", "room_for", "state_of",
+           "write_standings"]  # fmt: skip
 
 Floats = NDArray[np.float64]
 
@@ -111,25 +113,15 @@ def state_of(chains: list[Chain]) -> xr.Dataset:
         ``made`` and ``tuned`` (chain,), their draws, and what is under ``at_...``: where each stands.
     """
     standings = [chain.standing for chain in chains]
-    at = [np.stack(values) for values in zip(*(standing.parameters for standing in standings), strict=True)]
-    places = {
-        f"at_{name}": (("chain", *dims), values) for (name, dims), values in zip(_DRAWN.items(), at[:3], strict=True)
-    }
-    contents = {
-        "tuned": ("chain", np.array([standing.tuned for standing in standings])),
-        "made": ("chain", np.array([standing.made for standing in standings])),
-        "at_streams": (("chain", "stream", "word"), np.stack([standing.streams for standing in standings])),
-        "at_scale": (("chain", *_SCALE), at[3]),
-        **places,
-    }
+    contents = write_standings(standings)
     longest = max(standing.made for standing in standings)
     if longest == 0:  # Zarr has no arrays without elements
         return xr.Dataset(contents)
     made = [chain.draws.part(0, standing.made) for chain, standing in zip(chains, standings, strict=True)]
     for j, (name, dims) in enumerate(_DRAWN.items()):
-        contents[name] = (("chain", "kept", *dims), _padded([part.parameters[j] for part in made], longest))
-    contents["log_likelihood"] = (("chain", "kept"), _padded([part.log_likelihood for part in made], longest))
-    contents["n_filled"] = (("chain", "kept"), _padded([part.n_filled for part in made], longest))
+        contents[name] = (("chain", "kept", *dims), padded([part.parameters[j] for part in made], longest))
+    contents["log_likelihood"] = (("chain", "kept"), padded([part.log_likelihood for part in made], longest))
+    contents["n_filled"] = (("chain", "kept"), padded([part.n_filled for part in made], longest))
     return xr.Dataset(contents)
 
 
@@ -152,9 +144,8 @@ def chains_of(state: xr.Dataset, draws: int) -> list[Chain]:
 
 
 def _chain_of(state: xr.Dataset, draws: int) -> Chain:
-    at = Parameters(*(np.ascontiguousarray(state[f"at_{name}"].values) for name in (*_DRAWN, "scale")))
-    standing = Standing(int(state["tuned"]), int(state["made"]), at, np.ascontiguousarray(state["at_streams"].values))
-    room = room_for(draws, at)
+    standing = read_standing(state)
+    room = room_for(draws, standing.parameters)
     if standing.made:
         part = room.part(0, standing.made)
         names = (*_DRAWN, "log_likelihood", "n_filled")
@@ -164,6 +155,62 @@ def _chain_of(state: xr.Dataset, draws: int) -> Chain:
     return Chain(room, standing)
 
 
-def _padded(parts: list[NDArray], longest: int) -> NDArray:
-    """Stack arrays of different lengths; what a shorter one lacks is zero."""
+def write_standings(standings: Sequence[Standing]) -> dict[str, Any]:
+    """Write down where chains stand.
+
+    Parameters
+    ----------
+    standings : sequence of Standing
+        One for each chain.
+
+    Returns
+    -------
+    dict of str to tuple
+        Variables of a dataset: ``tuned``, ``made``, and the rest as ``at_...``.
+    """
+    at = [np.stack(values) for values in zip(*(standing.parameters for standing in standings), strict=True)]
+    places = {
+        f"at_{name}": (("chain", *dims), values) for (name, dims), values in zip(_DRAWN.items(), at[:3], strict=True)
+    }
+    return {
+        "tuned": ("chain", np.array([standing.tuned for standing in standings])),
+        "made": ("chain", np.array([standing.made for standing in standings])),
+        "at_streams": (("chain", "stream", "word"), np.stack([standing.streams for standing in standings])),
+        "at_scale": (("chain", *_SCALE), at[3]),
+        **places,
+    }
+
+
+def read_standing(state: xr.Dataset) -> Standing:
+    """Return where a chain stood.
+
+    Parameters
+    ----------
+    state : Dataset
+        What `write_standings` wrote of it.
+
+    Returns
+    -------
+    Standing
+        Its own arrays.
+    """
+    at = Parameters(*(np.ascontiguousarray(state[f"at_{name}"].values) for name in (*_DRAWN, "scale")))
+    return Standing(int(state["tuned"]), int(state["made"]), at, np.ascontiguousarray(state["at_streams"].values))
+
+
+def padded(parts: Sequence[NDArray[Any]], longest: int) -> NDArray[Any]:
+    """Stack arrays of different lengths.
+
+    Parameters
+    ----------
+    parts : sequence of ndarray, each of shape (length, ...)
+        The arrays.
+    longest : int
+        The length that all shall have.
+
+    Returns
+    -------
+    ndarray, shape (parts, longest, ...)
+        The arrays; what a shorter one lacks is zero.
+    """
     return np.stack([np.pad(part, [(0, longest - len(part)), *[(0, 0)] * (part.ndim - 1)]) for part in parts])

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bayesgmm.bayes.checkpoint import Checkpoint, longest_block
 from bayesgmm.bayes.density import UnconstrainedDensity
+from bayesgmm.bayes.gibbs_chains import padded
 from bayesgmm.bayes.laplace import Laplace
 from bayesgmm.bayes.vectors import as_dataset
 from bayesgmm.errors import ArgumentError
@@ -86,12 +87,12 @@ class Kept:
         longest = int(self.lengths.max())
         contents: dict[str, Any] = {"made": ("chain", self.lengths)}
         if longest:  # Zarr has no arrays without elements
-            contents["vectors"] = (("chain", "kept", "coordinate"), _stacked(self.vectors, longest))
+            contents["vectors"] = (("chain", "kept", "coordinate"), padded(self.vectors, longest))
             for name in self._names:
                 columns = [chain.get(name) for chain in self.stats]
                 none = next(column for column in columns if column is not None)[:0]
                 filled = [none if column is None else column for column in columns]
-                contents[f"{_STAT}{name}"] = (("chain", "kept"), _stacked(filled, longest))
+                contents[f"{_STAT}{name}"] = (("chain", "kept"), padded(filled, longest))
         return xr.Dataset(contents, attrs={"joins": " ".join(map(str, self.joins))})
 
     @property
@@ -165,7 +166,8 @@ class Kept:
             name: (("chain", "draw"), np.stack([self.stats[chain][name][:made] for chain in chosen]))
             for name in self._names
         }
-        attributes: dict[str, Any] = {"interrupted_after": made} if made < draws else {}
+        is_part = made < draws or len(chosen) < len(self.vectors)
+        attributes: dict[str, Any] = {"interrupted_after": made} if is_part else {}
         if self.joins:
             attributes["resumed_after"] = " ".join(map(str, self.joins))
         return np.stack([self.vectors[chain][:made] for chain in chosen]), xr.Dataset(found, attrs=attributes)
@@ -233,7 +235,3 @@ class Keeper:
         """Return the draws that are kept, as `sample_nuts` returns them."""
         vectors, stats = self.kept.block(self.draws)
         return {"posterior": as_dataset(self._model, self._density, vectors), "sample_stats": stats}
-
-
-def _stacked(parts: Sequence[NDArray[Any]], longest: int) -> NDArray[Any]:
-    return np.stack([np.pad(part, [(0, longest - len(part)), *[(0, 0)] * (part.ndim - 1)]) for part in parts])

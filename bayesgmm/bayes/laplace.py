@@ -23,7 +23,7 @@ from scipy.stats import multivariate_normal, multivariate_t
 
 from bayesgmm.bayes.density import FORBIDDEN, UnconstrainedDensity, unconstrained_density
 from bayesgmm.bayes.model import start_values
-from bayesgmm.bayes.streamed_density import streamed_density
+from bayesgmm.bayes.streamed_density import StreamedDensity, streamed_density
 from bayesgmm.bayes.streamed_rows import StreamedRows
 from bayesgmm.bayes.symmetry import in_region
 from bayesgmm.bayes.vectors import as_dataset
@@ -34,6 +34,7 @@ from bayesgmm.structure import CovarianceStructure
 __all__ = [
     "FEW_PROPOSALS",
     "LARGEST_KHAT",
+    "LEAST_EFFICIENCY",
     "PROPOSALS_PER_DRAW",
     "ImportanceSample",
     "Laplace",
@@ -48,9 +49,9 @@ Floats = NDArray[np.float64]
 
 #: Above it the tail of importance weights is too heavy for any feasible number of draws (Vehtari et al. 2024).
 LARGEST_KHAT = 0.7
-# k-hat sees the tail of the weights drawn, not a part of the posterior that no proposal reached. Where one was
-# missed (a component without rows, of six rows), k-hat was 0.57 and the efficiency 0.08; Old Faithful has 0.67.
-_LEAST_EFFICIENCY = 0.15
+#: k-hat sees the tail of the weights drawn, not a part of the posterior that no proposal reached. Where one was
+#: missed (a component without rows, of six rows), k-hat was 0.57 and the efficiency 0.08; Old Faithful has 0.67.
+LEAST_EFFICIENCY = 0.15
 # Below it the variance of the weights is finite, and there is nothing to improve.
 _GOOD_KHAT = 0.5
 # Of the t distribution: measured k-hat with infinite, 30, 10 and 5 degrees of freedom: galaxies K=3 0.71, 0.77, 0.61,
@@ -65,6 +66,11 @@ _FLAT = 1e-6
 PROPOSALS_PER_DRAW = 4
 FEW_PROPOSALS = 4000
 _NEARLY_EQUAL = 0.9
+_REMEDY = "use sampler='nuts'"
+# NUTS needs all rows in memory.
+_STREAMED_REMEDY = (
+    "use sampler='gibbs', or sampler='nuts' on a sample of the rows: fit_em carries one (fit_em(...).prepared)"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,13 +184,18 @@ def laplace_at(density: UnconstrainedDensity, start: Floats) -> Laplace:
         chol = np.linalg.cholesky(-_hessian(density, found))
     except np.linalg.LinAlgError:
         raise FitError(
-            "the log posterior has no peak near the start: it is flat or rising in some direction; use sampler='nuts'"
+            "the log posterior has no peak near the start: it is flat or rising in some direction; " + _remedy(density)
         ) from None
     # Written so that NaN is a failure.
     if not gradient @ cho_solve((chol, True), gradient) < 2 * _FLAT:
-        raise FitError("the search for the mode of the posterior did not arrive; use sampler='nuts'")
+        raise FitError(f"the search for the mode of the posterior did not arrive; {_remedy(density)}")
     root = solve_triangular(chol, np.eye(density.size), lower=True, trans="T")
     return Laplace(found, value, root)
+
+
+def _remedy(density: UnconstrainedDensity) -> str:
+    """Say what to do where the approximation is wrong."""
+    return _STREAMED_REMEDY if isinstance(density, StreamedDensity) else _REMEDY
 
 
 def _hessian(density: UnconstrainedDensity, vector: Floats) -> Floats:
@@ -244,10 +255,10 @@ def _weighted(
     ratios[np.isnan(ratios)] = -np.inf
     legal = np.flatnonzero(np.isfinite(ratios))
     ratios[legal[~in_region(density, approximation.mode, vectors[legal])]] = -np.inf
-    return replace(weigh(vectors, ratios), log_densities=log_densities)
+    return replace(weigh(vectors, ratios, remedy=_remedy(density)), log_densities=log_densities)
 
 
-def weigh(vectors: Floats, log_ratios: Floats) -> ImportanceSample:
+def weigh(vectors: Floats, log_ratios: Floats, *, remedy: str = _REMEDY) -> ImportanceSample:
     """Smooth importance ratios and read from them what they are worth.
 
     Parameters
@@ -256,15 +267,22 @@ def weigh(vectors: Floats, log_ratios: Floats) -> ImportanceSample:
         Draws.
     log_ratios : ndarray, shape (S,)
         Log of posterior over proposal; minus infinity where the posterior is zero.
+    remedy : str
+        What to do where hardly a draw is legal, for the error.
 
     Returns
     -------
     ImportanceSample
         Normalised weights, k-hat, efficiency, log evidence.
+
+    Raises
+    ------
+    FitError
+        When the posterior is zero at nearly every draw.
     """
     n, inside = len(vectors), np.isfinite(log_ratios)
     if inside.sum() < np.sqrt(n):
-        raise FitError("the posterior is zero at nearly every draw from the approximation; use sampler='nuts'")
+        raise FitError(f"the posterior is zero at nearly every draw from the approximation; {remedy}")
     smoothed, khat = pareto_smoothed(log_ratios[inside])
     # Smoothing changes the tail only; the smallest weight shows by which constant the rest was normalised.
     lowest = np.argmin(log_ratios[inside])
@@ -385,11 +403,11 @@ def _draw(
     weighted = importance_sample(density, approximation, max(FEW_PROPOSALS, total), rng)
     if weighted.efficiency < _NEARLY_EQUAL and PROPOSALS_PER_DRAW * total > FEW_PROPOSALS:
         weighted = importance_sample(density, approximation, PROPOSALS_PER_DRAW * total, rng)
-    if not (weighted.khat <= LARGEST_KHAT and weighted.efficiency >= _LEAST_EFFICIENCY):
+    if not (weighted.khat <= LARGEST_KHAT and weighted.efficiency >= LEAST_EFFICIENCY):
         raise FitError(
             f"the posterior is too far from normal for sampler='laplace' (Pareto k-hat {weighted.khat:.2f}, at most "
-            f"{LARGEST_KHAT} is good; {weighted.efficiency:.1%} of the draws count, at least {_LEAST_EFFICIENCY:.0%} "
-            "should); use sampler='nuts'"
+            f"{LARGEST_KHAT} is good; {weighted.efficiency:.1%} of the draws count, at least {LEAST_EFFICIENCY:.0%} "
+            f"should); {_remedy(density)}"
         )
     chosen = weighted.chosen(total, rng)
     vectors = weighted.vectors[chosen]

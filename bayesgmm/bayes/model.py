@@ -22,11 +22,12 @@ from bayesgmm.bayes.correlations import lkj_components, lkj_hyperparameters, lkj
 from bayesgmm.bayes.factorised import factorised_components, factorised_hyperparameters, factorised_start
 from bayesgmm.bayes.likelihood import Components, Patterns, mixture_log_likelihood, observed_log_likelihood
 from bayesgmm.bayes.precisions import wishart_components, wishart_hyperparameters, wishart_start
-from bayesgmm.bayes.priors import Priors, ResolvedPriors
+from bayesgmm.bayes.priors import Priors, ResolvedPriors, as_priors
 from bayesgmm.data import PreparedData, Scaling, prepare
+from bayesgmm.errors import ArgumentError
 from bayesgmm.structure import STRUCTURES, CovarianceStructure, as_structure
 
-__all__ = ["COORDINATES", "MODELLED", "build_model", "start_values"]
+__all__ = ["COORDINATES", "MODELLED", "build_model", "check_model", "start_values"]
 
 #: Codes of the structures that have a posterior: all of them.
 MODELLED = tuple(STRUCTURES)
@@ -95,7 +96,7 @@ def build_model(
     prepared = prepare(data)
     prepared.check_components(n_components)
     chosen = as_structure(structure, prepared.n_features)
-    resolved = (priors or Priors()).resolve(prepared, chosen, n_components)
+    resolved = as_priors(priors).resolve(prepared, chosen, n_components)
     family = _FAMILIES[resolved.covariance]
     scaling = prepared.scaling(chosen)
     numbers = {
@@ -189,6 +190,29 @@ def _observed_random(row_weights: Any, *rest: Any, rng: Any = None, size: Any = 
     """Draw complete rows: what is missing in the data is not missing in a replicate."""
     weights, means, precisions = rest[-3:]
     return _rows_random(row_weights, weights, means, np.linalg.cholesky(precisions), rng=rng)
+
+
+def check_model(model: Any) -> pm.Model:
+    """Return the model that was given; refuse what is none.
+
+    Parameters
+    ----------
+    model : pymc.Model
+        What was given.
+
+    Returns
+    -------
+    pymc.Model
+        The model.
+
+    Raises
+    ------
+    ArgumentError
+        When it is anything else.
+    """
+    if not isinstance(model, pm.Model):
+        raise ArgumentError(f"model={model!r} must be a pymc.Model, made by build_model, or None")
+    return model
 
 
 # -------------------------------------------------------------------- where chains start

@@ -25,9 +25,10 @@ from bayesgmm.bayes.model import build_model, start_values
 from bayesgmm.bayes.priors import Priors
 from bayesgmm.data import Scaling
 from bayesgmm.errors import FitError
-from bayesgmm.fit import MixtureFit
+from bayesgmm.fit import MixtureFit, check_estimate, check_fit
 from bayesgmm.mixture import Mixture
 from bayesgmm.posterior.matching import assign, hellinger_cost
+from bayesgmm.progress import follow, track, working
 from bayesgmm.seeding import as_generator, recorded_seed
 from bayesgmm.structure import CovarianceStructure
 
@@ -85,7 +86,9 @@ def sound_optima(em: MixtureFit, reach: float = REACH) -> tuple[Mixture, "pd.Dat
     return optima, table
 
 
-def optimum_masses(em: MixtureFit, priors: Priors | None = None, *, seed: Any = 0) -> "pd.DataFrame":
+def optimum_masses(
+    em: MixtureFit, priors: Priors | None = None, *, seed: Any = 0, progress: bool = False
+) -> "pd.DataFrame":
     """Estimate how much of the posterior lies around each optimum that EM found.
 
     Parameters
@@ -96,6 +99,8 @@ def optimum_masses(em: MixtureFit, priors: Priors | None = None, *, seed: Any = 
         Default `Priors()`.
     seed : int, Generator or RandomState, default 0
         Of the importance sampling.
+    progress : bool, default False
+        Whether to show on the error stream what is done and the time left; only in a terminal or a notebook.
 
     Returns
     -------
@@ -106,19 +111,27 @@ def optimum_masses(em: MixtureFit, priors: Priors | None = None, *, seed: Any = 
         mode with a better one has mass 0. Evidence and mass are NaN where k-hat is above 0.7, and all masses are where
         a mode without a number could matter.
 
+    Raises
+    ------
+    ArgumentError
+        When `em` is no point estimate.
+
     Notes
     -----
     math.md, 11.4. Spikes are left out, as are optima 15 below the best log-likelihood.
     """
-    optima, table = sound_optima(em)
-    model = build_model(em.prepared, em.n_components, em.structure, priors)
-    density, vectors = _vectors(model, em.structure, em.scaling.mixture_to_standard(optima))
+    check_fit(em, "em")
+    check_estimate(em, em.n_components, em.features)
     rng = as_generator(recorded_seed(seed), purpose=3)
-    climbs = [_climb(density, vector) for vector in vectors]
+    optima, table = sound_optima(em)
+    with working("compiling the model", progress=progress):
+        model = build_model(em.prepared, em.n_components, em.structure, priors)
+        density, vectors = _vectors(model, em.structure, em.scaling.mixture_to_standard(optima))
+    climbs = follow((_climb(density, vector) for vector in vectors), "modes", total=len(vectors), progress=progress)
     table["log_evidence"], table["khat"], table["mass"] = np.nan, np.nan, np.nan
     table["mode"] = table.index.to_numpy()[_leaders(climbs)] if climbs else 0
     offset = evidence_offset(model, density, em.prepared, em.structure)
-    for position, climb in enumerate(climbs):
+    for position, climb in enumerate(track(climbs, "masses", total=len(climbs), progress=progress)):
         if climb is None:
             table.iloc[position, table.columns.get_loc("mode")] = -1
         elif table["mode"].iloc[position] == table.index[position]:

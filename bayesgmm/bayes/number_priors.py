@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from bayesgmm.em.arguments import positive
 from bayesgmm.errors import ArgumentError
-from bayesgmm.kernels.gibbs import DYNAMIC, PROCESS, STATIC, NumberPrior, fill_urn
+from bayesgmm.kernels.telescope import DYNAMIC, PROCESS, STATIC, NumberPrior, fill_urn
 
 __all__ = ["METHODS", "NumberBelief", "number_belief"]
 
@@ -129,8 +130,8 @@ def number_belief(
         raise ArgumentError(f"method={method!r} is not known; use one of {', '.join(map(repr, METHODS))}")
     if k_prior is not None and method != "mfm":
         raise ArgumentError(f"k_prior belongs to method='mfm'; with method={method!r} K is not random")
-    if concentration is not None and not (np.isfinite(concentration) and concentration > 0):
-        raise ArgumentError(f"concentration={concentration!r} must be a positive number")
+    if concentration is not None:
+        positive("concentration", concentration)
     largest = METHODS[method] if k_max is None else k_max
     if isinstance(largest, bool) or not isinstance(largest, int | np.integer) or not 1 <= largest <= 1000:
         raise ArgumentError(f"k_max={k_max!r} must be a whole number from 1 to 1000")

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesgmm.bayes.streamed_rows import StandardChunk
-from bayesgmm.kernels.gibbs import Parameters, allocate, log_likelihoods
+from bayesgmm.kernels.conditionals import Parameters
 from bayesgmm.kernels.gradient import log_likelihood_and_gradient
+from bayesgmm.kernels.labels import allocate, log_likelihoods
 
 __all__ = ["LabelSums", "Points", "Slopes", "count_labels", "slopes_at", "values_at"]
 

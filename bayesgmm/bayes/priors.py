@@ -32,7 +32,7 @@ from bayesgmm.errors import ArgumentError
 from bayesgmm.showing import Shown
 from bayesgmm.structure import CovarianceStructure, as_structure
 
-__all__ = ["COVARIANCE_FAMILIES", "SD_PRIORS", "Priors", "ResolvedPriors"]
+__all__ = ["COVARIANCE_FAMILIES", "SD_PRIORS", "Priors", "ResolvedPriors", "as_priors"]
 
 Floats = NDArray[np.float64]
 
@@ -164,6 +164,7 @@ class Priors(Shown):
         """
         if data is not None:
             prepared = prepare(data)
+            prepared.check_components(n_components)
             return self.resolve(prepared, as_structure(structure, prepared.n_features), n_components).describe()
         location = _or_rule(self.mean_location, "the middle of each column")
         spread = f"sd {_or_rule(self.mean_sd, 'the range of each column')}"
@@ -322,6 +323,29 @@ def _one_of(name: str, value: Any, legal: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in legal:
         raise ArgumentError(f"{name}={value!r} is not known; use one of {', '.join(map(repr, legal))}")
     return str(value)
+
+
+def as_priors(priors: Any) -> Priors:
+    """Return the priors that were given, or the usual ones for None; refuse what is none.
+
+    Parameters
+    ----------
+    priors : Priors or None
+        What was given.
+
+    Returns
+    -------
+    Priors
+        The priors.
+
+    Raises
+    ------
+    ArgumentError
+        When it is neither.
+    """
+    if priors is not None and not isinstance(priors, Priors):
+        raise ArgumentError(f"priors={priors!r} must be Priors(...) or None")
+    return Priors() if priors is None else priors
 
 
 def _numbers(name: str, value: Any) -> Floats:

@@ -82,7 +82,7 @@ def posterior_fit(
     if method == "gibbs":
         diagnostics["mixing_in_words"] = describe_mixing(
             max_r_hat=diagnostics["max_r_hat"], min_ess=diagnostics["min_ess"],
-            n_draws=diagnostics["chains"] * diagnostics["draws"],
+            n_draws=diagnostics["chains"] * diagnostics["draws"], is_streamed="all_rows" in found,
         )  # fmt: skip
     if modes is not None:
         found["modes"], diagnostics["modes_in_words"] = describe_chains(reference, matched.mixture, modes)

@@ -27,7 +27,11 @@ from bayesgmm.errors import ArgumentError
 from bayesgmm.mixture import Mixture
 from bayesgmm.structure import CovarianceStructure
 
-__all__ = ["RESUMABLE", "SAMPLERS", "STARTS_BY_CHAIN", "check_options", "check_sampler", "draw"]
+__all__ = ["RESUMABLE", "SAMPLERS", "STARTS_BY_CHAIN", "check_options", "check_plan", "check_sampler", "draw"]
+
+# Above it a library below would end the process, not raise an error.
+_MOST_DRAWS = 10**8
+_MOST_CHAINS = 1000
 
 #: The engines by name.
 SAMPLERS: dict[str, Callable[..., dict[str, xr.Dataset]]] = {
@@ -46,6 +50,28 @@ STARTS_BY_CHAIN = ("nuts",)
 RESUMABLE = ("nuts", "gibbs")
 
 _OWN_VARIABLES = ("weights", "means", "covariances")
+
+
+def check_plan(draws: int, tune: int, chains: int) -> None:
+    """Refuse numbers of draws, steps and chains that are none, or that nobody can mean.
+
+    Parameters
+    ----------
+    draws, tune, chains : int
+        As they came.
+
+    Raises
+    ------
+    ArgumentError
+        Naming the number, its value and what is legal.
+    """
+    for name, value, least in (("draws", draws, 1), ("chains", chains, 1), ("tune", tune, 0)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ArgumentError(f"{name}={value!r} must be a whole number, at least {least}")
+    if chains > _MOST_CHAINS:
+        raise ArgumentError(f"chains={chains} are too many: at most {_MOST_CHAINS:,}, and four are usual")
+    if draws * chains > _MOST_DRAWS:
+        raise ArgumentError(f"draws={draws} in {chains} chains do not fit into memory; at most {_MOST_DRAWS} in all")
 
 
 def check_sampler(sampler: str | Callable[..., Any]) -> str:

@@ -165,7 +165,8 @@ def _check(stream: Stream, sampler: str, model: Any, checkpoint: Any, options: d
         named = "a sampler of your own" if sampler == "callable" else f"sampler={sampler!r}"
         raise ArgumentError(
             f"{named} needs all rows in memory, and these ({stream.about.what}) are read chunk by chunk; use "
-            "sampler='gibbs' or sampler='laplace', or prepare(data) where the rows fit into memory"
+            "sampler='gibbs' or sampler='laplace', prepare(data) where the rows fit into memory, or a sample of them: "
+            "fit_em carries one (fit_em(...).prepared)"
         )
     if model is not None:
         raise ArgumentError(

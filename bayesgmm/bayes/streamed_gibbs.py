@@ -13,12 +13,15 @@ import pymc as pm
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayesgmm.bayes.conjugate_model import read_prior
-from bayesgmm.bayes.gibbs import check_count, groups_of, random_streams, start_parameters
+from bayesgmm.bayes.chain_threads import check_count
+from bayesgmm.bayes.conjugate_model import CONJUGATE, read_prior
+from bayesgmm.bayes.gibbs import groups_of, random_streams, start_parameters
 from bayesgmm.bayes.gibbs_chains import Draws, room_for
 from bayesgmm.bayes.on_chunks import LabelSums, count_labels
 from bayesgmm.bayes.streamed_rows import StreamedRows
-from bayesgmm.kernels.gibbs import Parameters, Prior, draw_parameters, label_key
+from bayesgmm.errors import ArgumentError
+from bayesgmm.kernels.conditionals import Parameters, Prior, draw_parameters
+from bayesgmm.kernels.labels import label_key
 from bayesgmm.mixture import Mixture
 from bayesgmm.progress import progress_bar
 from bayesgmm.structure import CovarianceStructure
@@ -81,6 +84,7 @@ def sample_gibbs_stream(
     -----
     math.md, 10.1 to 10.3 and 10.7. A sweep of all chains is one pass over the rows.
     """
+    _check_conditionals(model, structure)
     prior, thin = read_prior(model, structure), check_count("thin", thin)
     sampler = _Sampler(rows, prior, model["concentration"].get_value(), start, chains, seed)
     found = [room_for(draws, sampler.here(chain)) for chain in range(chains)]
@@ -97,9 +101,24 @@ def sample_gibbs_stream(
             if made == 0:
                 raise KeyboardInterrupt("sampling was interrupted before the first draw") from None
     parts = [chain.part(0, made) for chain in found]
-    groups = groups_of(parts, prior, sampler.concentration, tuple(map(str, model.coords["feature"])), draws)
+    features = tuple(map(str, model.coords["feature"]))
+    groups = groups_of(parts, prior, sampler.concentration, features, (chains, draws))
     log_likelihood = np.stack([part.log_likelihood for part in parts])
     return groups | {"all_rows": xr.Dataset({"log_likelihood": (("chain", "draw"), log_likelihood)})}
+
+
+def _check_conditionals(model: pm.Model, structure: CovarianceStructure) -> None:
+    """Refuse what has no exact conditionals, in words that can be followed where not all rows are in memory."""
+    if structure.code not in CONJUGATE:
+        raise ArgumentError(
+            f"sampler='gibbs' has no exact conditionals for structure {structure}; use sampler='laplace', or one of "
+            f"{', '.join(CONJUGATE)}"
+        )
+    if "precisions" not in {variable.name for variable in model.free_RVs}:
+        raise ArgumentError(
+            "sampler='gibbs' has exact conditionals for inverse Wishart covariances only; use "
+            "Priors(covariance='wishart') or sampler='laplace'"
+        )
 
 
 class _Sampler:

@@ -98,10 +98,10 @@ def compare(
         em = _fit_em(data, components, options)
         shows = step("sampling the posterior", hands_over=True)
         post = _fit_bayes(data, components, options, em, options["sampler"], progress=shows)
-        step("comparing")
+        shows = step("comparing", hands_over=True)
         from bayesgmm.comparison import compare as compare_fits
 
-        check = compare_fits(em, post)
+        check = compare_fits(em, post, progress=shows)
         text = str(check)
         written = []
         if out is not None:
@@ -223,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ["MPLBACKEND"] = "Agg"
     try:
         with interruptible(), warnings.catch_warnings():
-            shorten_warnings()
+            shorten_warnings(given)
             cli.main(given, prog_name="bayesgmm", standalone_mode=False, obj=given)
     except click.ClickException as error:
         error.show()
@@ -233,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (BayesGMMError, OSError) as error:
-        complain(f"Error: {sentence(error)}")
+        complain(f"Error: {sentence(error, given)}")
         sys.exit(1)
     except (Interrupted, KeyboardInterrupt, click.Abort):
         is_kept = any(argument.startswith("--checkpoint") for argument in given)
@@ -255,7 +255,7 @@ def _fit_em(data: Any, components: int, options: dict[str, Any], **told: Any) ->
     from bayesgmm.em.fit import fit_em
 
     (structure,) = options["structure"]
-    return fit_em(data, components, structure=structure, seed=options["seed"], **told)
+    return fit_em(data, components, structure=structure, seed=options["seed"], **_tamed(options), **told)
 
 
 def _fit_bayes(
@@ -274,5 +274,9 @@ def _select(data: "PreparedData", components: list[int], options: dict[str, Any]
     from bayesgmm.selection import select as select_fits
 
     structures = "all" if options["structures"] == ["all"] else options["structures"]
-    wanted = {name: options[name] for name in ("criterion", "seed")}
+    wanted = {name: options[name] for name in ("criterion", "seed")} | _tamed(options)
     return select_fits(data, components, structures=structures, progress=progress, **wanted)
+
+
+def _tamed(options: dict[str, Any]) -> dict[str, Any]:
+    return {} if options["reg_covar"] is None else {"reg_covar": options["reg_covar"]}

@@ -16,6 +16,8 @@ SAMPLERS = ("nuts", "gibbs", "laplace", "smc", "advi", "pathfinder")
 
 # A slip such as 1:99999 is named, not begun.
 _MOST_COMPONENTS = 1000
+_MOST_CHAINS = 1000
+_MOST_STEPS = 10**8
 
 
 class Numbers(click.ParamType[list[int]]):
@@ -107,15 +109,21 @@ def _data_options() -> list[Any]:
         click.option("--missing", type=click.Choice(["error", "drop", "marginalize"]), default="error",
                      show_default=True,
                      help="Rows with missing values: refuse the table, leave them out, or (EM) use what is there."),
+        click.option("--reg-covar", type=click.FloatRange(min=0), metavar="NUMBER",
+                     help="What EM adds to variances, as a share of those of the columns, such as 1e-3."),
         click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same fit."),
     ]  # fmt: skip
 
 
 def _sampling_options() -> list[Any]:
     return [
-        click.option("--draws", type=click.IntRange(min=1), default=1000, show_default=True, help="Draws, each chain."),
-        click.option("--tune", type=click.IntRange(min=0), default=500, show_default=True, help="Steps before them."),
-        click.option("--chains", type=click.IntRange(min=1), default=4, show_default=True, help="Chains."),
+        click.option(
+            "--draws", type=click.IntRange(1, _MOST_STEPS), default=1000, show_default=True, help="Draws, each chain."
+        ),
+        click.option(
+            "--tune", type=click.IntRange(0, _MOST_STEPS), default=500, show_default=True, help="Steps before them."
+        ),
+        click.option("--chains", type=click.IntRange(1, _MOST_CHAINS), default=4, show_default=True, help="Chains."),
     ]
 
 

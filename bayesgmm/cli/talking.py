@@ -4,7 +4,7 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,27 @@ __all__ = [
     "Steps",
     "complain",
     "describe_defect",
+    "in_options",
     "interruptible",
     "progress",
     "sentence",
     "shorten_warnings",
 ]
+
+
+# Arguments of Python by their options, the usual spelling first.
+_OPTIONS = {
+    "n_components": ("--components", "-k"),
+    "sampler": ("--sampler", "--method"),
+    "n_survivors": ("--survivors",),
+    "reg_covar": ("--reg-covar",),
+    **{
+        name: (f"--{name}",)
+        for name in ("missing", "checkpoint", "seed", "draws", "tune", "chains", "structure", "structures", "criterion")
+    },
+}
+# A remedy for which there is no option.
+_PYTHON_ONLY = " or prior='default'"
 
 
 class Interrupted(BaseException):
@@ -87,11 +103,11 @@ def progress(*, quiet: bool) -> Iterator[Steps]:
         yield Steps(shown)
 
 
-def shorten_warnings() -> None:
+def shorten_warnings(given: Sequence[str]) -> None:
     """Show bayesgmm's own warnings in a line each, and nobody else's: what they mean to a user we say ourselves."""
     warnings.simplefilter("ignore")
     warnings.simplefilter("always", BayesGMMWarning)
-    warnings.showwarning = lambda message, *_rest: complain(f"Warning: {message}.")
+    warnings.showwarning = lambda message, *_rest: complain(f"Warning: {in_options(str(message), given)}.")
 
 
 def _silence_warnings() -> None:
@@ -103,15 +119,22 @@ def complain(text: str) -> None:
     click.echo(text, err=True)
 
 
-def sentence(error: Exception) -> str:
-    """Say in a sentence what is wrong, in the words of the command line."""
+def sentence(error: Exception, given: Sequence[str]) -> str:
+    """Say in a sentence what is wrong, in the words of the command line that was given."""
     if isinstance(error, OSError) and error.strerror and not isinstance(error, BayesGMMError):
         where = f" {str(error.filename)!r}" if error.filename is not None else ""
         return f"cannot read or write{where}: {error.strerror}."
-    # The remedies in messages are Python's; here they are options.
-    text = re.sub(r"\b(missing|sampler)='(\w+)'", r"--\1 \2", str(error)).replace("columns=", "--columns")
-    text = text.replace("checkpoint=", "--checkpoint ")
+    text = in_options(str(error), given)
     return text if text.endswith(".") else f"{text}."
+
+
+def in_options(text: str, given: Sequence[str]) -> str:
+    """Write the arguments of Python that a message names as options, spelt as in the command that was given."""
+    for name, spellings in _OPTIONS.items():
+        typed = (spelling for spelling in spellings if any(word.startswith(spelling) for word in given))
+        option = next(typed, spellings[0])
+        text = re.sub(rf"(?<!')\b{name}=(?:'(\w+)'|(?=['\w-]))", rf"{option} \1", text)
+    return text.replace("columns=", "--columns").replace(_PYTHON_ONLY, "")
 
 
 def describe_defect(error: Exception) -> str:

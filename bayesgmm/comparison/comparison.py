@@ -30,6 +30,7 @@ from bayesgmm.em.kmeans import fit_kmeans
 from bayesgmm.errors import ArgumentError
 from bayesgmm.fit import MixtureFit
 from bayesgmm.mixture import Mixture
+from bayesgmm.progress import follow
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -57,6 +58,8 @@ class Comparison:
         Replicates of the bootstrap standard errors.
     seed : int, default 0
         Of everything that is drawn on the way: points, allocations, replicates.
+    progress : bool, default False
+        Whether to show progress where something takes long.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Comparison:
         distance: str = "hellinger",
         n_boot: int = 0,
         seed: int = 0,
+        progress: bool = False,
     ) -> None:
         self.em = em
         self.bayes = bayes
@@ -77,6 +81,7 @@ class Comparison:
         self.distance = distance
         self.n_boot = n_boot
         self.seed = seed
+        self.progress = progress
 
     # ---------------------------------------------------------------- components
 
@@ -124,7 +129,9 @@ class Comparison:
 
     @cached_property
     def _errors(self) -> tuple[pd.DataFrame, dict[str, str]]:
-        return error_table(self.em, self._order, self._parameters["sd"], n_boot=self.n_boot, seed=self.seed)
+        return error_table(
+            self.em, self._order, self._parameters["sd"], n_boot=self.n_boot, seed=self.seed, progress=self.progress
+        )
 
     @cached_property
     def joint(self) -> JointPosition | str:
@@ -165,7 +172,7 @@ class Comparison:
 
         Columns ``log_likelihood``, ``times_reached``, ``log_evidence``, ``khat``, ``mass``, ``mode``. Takes seconds.
         """
-        return mode_masses(self.em, self.bayes, self.seed)
+        return mode_masses(self.em, self.bayes, self.seed, progress=self.progress)
 
     @cached_property
     def optimum(self) -> pd.DataFrame:
@@ -221,8 +228,9 @@ class Comparison:
         return pit_table(self.bayes, self.loo)
 
     def kfold(
-        self, k: int = 5, *, seed: Any = None, draws: int = 300, tune: int = 300, chains: int = 2, n_starts: int = 16
-    ) -> pd.DataFrame:
+        self, k: int = 5, *, seed: Any = None, draws: int = 300, tune: int = 300, chains: int = 2, n_starts: int = 16,
+        progress: bool = False,
+    ) -> pd.DataFrame:  # fmt: skip
         """Score both fits on rows that neither has seen, fitting them again without these; takes k samplings.
 
         Parameters
@@ -235,6 +243,8 @@ class Comparison:
             For the posterior of each fold.
         n_starts : int, default 16
             Starts of EM in each fold.
+        progress : bool, default False
+            Whether to show on the error stream what is done and the time left; only in a terminal or a notebook.
 
         Returns
         -------
@@ -248,21 +258,24 @@ class Comparison:
             When `k` is illegal, or one of the fits was made by something of your own and cannot be made again.
         """
         return cross_validate(
-            self.em, self.bayes, k=k, seed=seed, draws=draws, tune=tune, chains=chains, n_starts=n_starts
-        )
+            self.em, self.bayes, k=k, seed=seed, draws=draws, tune=tune, chains=chains, n_starts=n_starts,
+            progress=progress,
+        )  # fmt: skip
 
     # ---------------------------------------------------------------- words
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
         """What was found, topic by topic."""
-        tables = {
-            "components": self._components, "parameters": self._parameters, "label_free": self.label_free,
-            "errors": self._errors[0], "joint": self.joint, "pull": self.pull, "density": self.density,
-            "memberships": self._memberships, "partition": self.partition, "optimum": self.optimum,
-            "prediction": self.prediction,
+        errors = self._errors[0]  # which shows its own progress, and only one thing can be shown at a time
+        levels = {
+            "components": "_components", "parameters": "_parameters", "label_free": "label_free", "joint": "joint",
+            "pull": "pull", "density": "density", "memberships": "_memberships", "partition": "partition",
+            "optimum": "optimum", "prediction": "prediction",
         }  # fmt: skip
-        return find(tables, self.bayes.info.diagnostics, self.interval_prob)
+        made = ((name, getattr(self, level)) for name, level in levels.items())
+        tables = dict(follow(made, "levels compared", total=len(levels), progress=self.progress))
+        return find(tables | {"errors": errors}, self.bayes.info.diagnostics, self.interval_prob)
 
     @property
     def opening(self) -> str:
@@ -325,7 +338,7 @@ class Comparison:
             "components": lambda: self._components, "parameters": lambda: self._parameters,
             "errors": lambda: self._errors[0], "memberships": lambda: self._memberships,
         }  # fmt: skip
-        if name not in tables:
+        if not isinstance(name, str) or name not in tables:
             raise ArgumentError(f"name={name!r} is not a table that is ever withheld; use one of {', '.join(tables)}")
         return tables[name]()
 

@@ -73,7 +73,7 @@ def _optimum(kept: "xr.Dataset", number: int, features: tuple[str, ...]) -> Mixt
     return Mixture(here["weights"].values, here["means"].values, here["covariances"].values, features)
 
 
-def mode_masses(em: MixtureFit, bayes: MixtureFit, seed: int) -> "pd.DataFrame | str":
+def mode_masses(em: MixtureFit, bayes: MixtureFit, seed: int, *, progress: bool = False) -> "pd.DataFrame | str":
     """Estimate the posterior mass around each optimum, or say why that is withheld (math.md, 11.4).
 
     Parameters
@@ -82,6 +82,8 @@ def mode_masses(em: MixtureFit, bayes: MixtureFit, seed: int) -> "pd.DataFrame |
         The estimate, and the draws whose priors are taken.
     seed : int
         Of the importance sampling.
+    progress : bool, default False
+        Whether to show progress.
 
     Returns
     -------
@@ -95,6 +97,6 @@ def mode_masses(em: MixtureFit, bayes: MixtureFit, seed: int) -> "pd.DataFrame |
     from bayesgmm.bayes.modes import optimum_masses
 
     try:
-        return optimum_masses(em, Priors(**priors), seed=seed)
+        return optimum_masses(em, Priors(**priors), seed=seed, progress=progress)
     except (ArgumentError, FitError) as error:
         return str(error)

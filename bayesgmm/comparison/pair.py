@@ -8,7 +8,8 @@ from bayesgmm.comparison.comparison import Comparison
 from bayesgmm.comparison.components import DISTANCES
 from bayesgmm.comparison.several import FitTable, check_same_rows, tabulate
 from bayesgmm.errors import ArgumentError, ComparisonError
-from bayesgmm.fit import MixtureFit
+from bayesgmm.fit import MixtureFit, check_fit
+from bayesgmm.posterior.checks import check_prob
 from bayesgmm.seeding import recorded_seed
 
 __all__ = ["compare"]
@@ -17,14 +18,14 @@ __all__ = ["compare"]
 @overload
 def compare(  # numpydoc ignore=GL08
     em: MixtureFit, bayes: MixtureFit, *, ci_prob: float | None = None, ci_kind: str | None = None,
-    distance: str = "hellinger", n_boot: int = 0, seed: int = 0,
+    distance: str = "hellinger", n_boot: int = 0, seed: int = 0, progress: bool = False,
 ) -> Comparison: ...  # fmt: skip
 
 
 @overload
 def compare(  # numpydoc ignore=GL08
     em: MixtureFit, bayes: MixtureFit, third: MixtureFit, /, *others: MixtureFit, ci_prob: float | None = None,
-    ci_kind: str | None = None, distance: str = "hellinger", n_boot: int = 0, seed: int = 0,
+    ci_kind: str | None = None, distance: str = "hellinger", n_boot: int = 0, seed: int = 0, progress: bool = False,
 ) -> FitTable: ...  # fmt: skip
 
 
@@ -37,6 +38,7 @@ def compare(
     distance: str = "hellinger",
     n_boot: int = 0,
     seed: int = 0,
+    progress: bool = False,
 ) -> Comparison | FitTable:
     """Compare a maximum-likelihood estimate with a posterior of the same mixture, or put several fits side by side.
 
@@ -59,6 +61,9 @@ def compare(
         Replicates for bootstrap standard errors beside the others; 0 leaves them out, 199 take seconds.
     seed : int, default 0
         Of everything that is drawn on the way: points, allocations, replicates.
+    progress : bool, default False
+        Whether to show on the error stream what is done and the time left; only in a terminal or a notebook.
+        Of two fits, tables are computed when they are first asked for, and progress is shown then.
 
     Returns
     -------
@@ -87,10 +92,8 @@ def compare(
     """
     import arviz as az
 
-    prob = az.rcParams["stats.ci_prob"] if ci_prob is None else ci_prob
+    prob = check_prob(az.rcParams["stats.ci_prob"] if ci_prob is None else ci_prob, "ci_prob")
     kind = az.rcParams["stats.ci_kind"] if ci_kind is None else ci_kind
-    if not 0 < prob < 1:
-        raise ArgumentError(f"ci_prob={prob!r} must lie between 0 and 1")
     if kind not in ("eti", "hdi"):
         raise ArgumentError(f"ci_kind={kind!r} must be 'eti' or 'hdi'")
     if distance not in DISTANCES:
@@ -98,15 +101,16 @@ def compare(
     if isinstance(n_boot, bool) or not isinstance(n_boot, int | np.integer) or n_boot < 0 or n_boot == 1:
         raise ArgumentError(f"n_boot={n_boot!r} must be 0, for no bootstrap, or a whole number from 2")
     if others:
-        return tabulate(em, bayes, *others)
+        return tabulate(em, bayes, *others, progress=progress)
     _check_pair(em, bayes)
-    return Comparison(em, bayes, float(prob), kind, distance=distance, n_boot=int(n_boot), seed=recorded_seed(seed))
+    return Comparison(
+        em, bayes, prob, kind, distance=distance, n_boot=int(n_boot), seed=recorded_seed(seed), progress=progress
+    )
 
 
 def _check_pair(em: Any, bayes: Any) -> None:
     for name, fit, drawn in (("em", em, False), ("bayes", bayes, True)):
-        if not isinstance(fit, MixtureFit):
-            raise ArgumentError(f"{name} must be a MixtureFit, not {type(fit).__name__}")
+        check_fit(fit, name)
         if fit.has_draws != drawn:
             expected = "draws, from fit_bayes" if drawn else "a point estimate, from fit_em"
             raise ArgumentError(

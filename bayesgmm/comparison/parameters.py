@@ -156,7 +156,13 @@ def _verdict_word(row: Any) -> str:
 
 
 def error_table(
-    em: MixtureFit, order: NDArray[np.intp], posterior_sd: "pd.Series[float]", *, n_boot: int, seed: Any
+    em: MixtureFit,
+    order: NDArray[np.intp],
+    posterior_sd: "pd.Series[float]",
+    *,
+    n_boot: int,
+    seed: Any,
+    progress: bool = False,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Put three standard errors of maximum likelihood beside the posterior standard deviations (math.md, 9.4 and 9.7).
 
@@ -172,6 +178,8 @@ def error_table(
         Replicates of the bootstrap; with 0 there is no bootstrap.
     seed : int or None
         Of the bootstrap.
+    progress : bool, default False
+        Whether to show the progress of the bootstrap.
 
     Returns
     -------
@@ -185,7 +193,7 @@ def error_table(
     columns: dict[str, Any] = {"posterior_sd": posterior_sd.to_numpy()}
     withheld = {}
     for method in ("information", "sandwich", "bootstrap"):
-        errors, reason = _errors_or_reason(em, method, n_boot, seed)
+        errors, reason = _errors_or_reason(em, method, {"n_boot": n_boot, "seed": seed, "progress": progress})
         columns[f"se_{method}"] = np.nan if errors is None else errors.loc[names].to_numpy()
         if reason:
             withheld[f"se_{method}"] = reason
@@ -207,13 +215,13 @@ def _names_in_estimate(em: MixtureFit, order: NDArray[np.intp]) -> list[str]:
     ]
 
 
-def _errors_or_reason(em: MixtureFit, method: str, n_boot: int, seed: Any) -> tuple["pd.Series[float] | None", str]:
+def _errors_or_reason(em: MixtureFit, method: str, resampling: dict[str, Any]) -> tuple["pd.Series[float] | None", str]:
     """Return standard errors, or None with the reason; what was warned of is a reason as well, beside the numbers."""
     options: dict[str, Any] = {}
     if method == "bootstrap":
-        if not n_boot:
+        if not resampling["n_boot"]:
             return None, "not asked for: compare(..., n_boot=199)"
-        options = {"n_boot": n_boot, "seed": seed}
+        options = resampling
     elif em.n_parameters > MOST_PARAMETERS:
         return None, f"{em.n_parameters:,} parameters take long: em.standard_errors({method!r})"
     with warnings.catch_warnings(record=True) as caught:

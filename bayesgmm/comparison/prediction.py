@@ -19,6 +19,7 @@ from bayesgmm.data import PreparedData
 from bayesgmm.em.fit import fit_em
 from bayesgmm.errors import ArgumentError, BayesGMMWarning
 from bayesgmm.fit import MixtureFit
+from bayesgmm.progress import track
 from bayesgmm.seeding import as_generator, recorded_seed
 
 __all__ = ["PARETO_K_LIMIT", "cross_validate", "elpd_differences", "leave_one_out", "pit_table", "prediction_table"]
@@ -161,7 +162,16 @@ def pit_table(bayes: MixtureFit, loo: Any) -> pd.DataFrame | None:
 
 
 def cross_validate(
-    em: MixtureFit, bayes: MixtureFit, *, k: int, seed: Any, draws: int, tune: int, chains: int, n_starts: int
+    em: MixtureFit,
+    bayes: MixtureFit,
+    *,
+    k: int,
+    seed: Any,
+    draws: int,
+    tune: int,
+    chains: int,
+    n_starts: int,
+    progress: bool = False,
 ) -> pd.DataFrame:
     """Score both fits on rows that neither has seen (math.md, 8.10); see `Comparison.kfold`."""
     prepared = em.prepared
@@ -169,7 +179,7 @@ def cross_validate(
     number = recorded_seed(seed)
     fold_of = as_generator(number).permutation(np.arange(prepared.n_rows) % k)
     records = []
-    for fold in range(k):
+    for fold in track(range(k), "folds", total=k, progress=progress):
         held = np.flatnonzero(fold_of == fold)
         kept = _subset(prepared, np.flatnonzero(fold_of != fold))
         with warnings.catch_warnings():

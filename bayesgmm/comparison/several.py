@@ -15,8 +15,9 @@ import pandas as pd
 
 from bayesgmm.comparison.partition import adjusted_rand_index
 from bayesgmm.comparison.prediction import PARETO_K_LIMIT, elpd_differences, leave_one_out
-from bayesgmm.errors import ArgumentError, ComparisonError
-from bayesgmm.fit import MixtureFit
+from bayesgmm.errors import ComparisonError
+from bayesgmm.fit import MixtureFit, check_fit
+from bayesgmm.progress import follow
 
 __all__ = ["FitTable", "check_same_rows", "tabulate"]
 
@@ -67,13 +68,15 @@ def _write(value: Any) -> str:
     return f"{value:,.2f}" if isinstance(value, float) else str(value)
 
 
-def tabulate(*fits: MixtureFit) -> FitTable:
+def tabulate(*fits: MixtureFit, progress: bool = False) -> FitTable:
     """Put fits of the same rows and columns side by side.
 
     Parameters
     ----------
     *fits : MixtureFit
         Estimates and posteriors, in any mixture.
+    progress : bool, default False
+        Whether to show progress.
 
     Returns
     -------
@@ -88,15 +91,15 @@ def tabulate(*fits: MixtureFit) -> FitTable:
         When they saw different rows or columns.
     """
     for position, fit in enumerate(fits):
-        if not isinstance(fit, MixtureFit):
-            raise ArgumentError(f"fit {position + 1} must be a MixtureFit, not {type(fit).__name__}")
+        check_fit(fit, f"fit {position + 1}")
         fit.check_holds_all_rows("a comparison")
     for fit in fits[1:]:
         if fit.features != fits[0].features:
             raise ComparisonError(f"the fits differ in their columns: {fits[0].features} and {fit.features}")
         check_same_rows(fits[0], fit)
     names = _names(fits)
-    pointwise = [leave_one_out(fit) if fit.has_draws else None for fit in fits]
+    scored = (leave_one_out(fit) if fit.has_draws else None for fit in fits)
+    pointwise = follow(scored, "fits", total=len(fits), progress=progress)
     index = pd.Index(names, name="fit")
     table = pd.DataFrame([_row(fit, loo) for fit, loo in zip(fits, pointwise, strict=True)], index=index)
     table = table.join(pd.DataFrame(_differences(pointwise), index=index)).astype({"pareto_k_bad": "Int64"})

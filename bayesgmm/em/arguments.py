@@ -234,7 +234,7 @@ def _component_names(names: set[Any], k: int) -> dict[Any, int]:
     if are_numbers and all(0 <= name < k and name == int(name) for name in names):
         return {name: int(name) for name in sorted(names)}
     if len(names) > k:
-        raise ArgumentError(f"labels has {len(names)} different names; there are n_components={k}")
+        raise ArgumentError(f"labels has {len(names)} different names, more than n_components={k}")
     try:
         ordered = sorted(names)
     except TypeError:

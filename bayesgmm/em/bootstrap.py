@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from bayesgmm.cores import available_cores
+from bayesgmm.em.arguments import whole
 from bayesgmm.em.maximise import EMSolution, maximise
 from bayesgmm.em.remembered import labels_of, told
 from bayesgmm.errors import ArgumentError, FitError
@@ -187,7 +188,7 @@ def in_parallel[Task, Result](
     what: str = "replicates",
 ) -> list[Result]:
     """Do work for every task on a pool of threads, linear algebra on one thread each; results in the order of tasks."""
-    count = n_threads or available_cores()
+    count = available_cores() if n_threads is None else whole("n_threads", n_threads)
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(count) as pool:
         results = pool.map(work, tasks)
         return follow(results, what, total=len(tasks), progress=progress)

@@ -19,7 +19,7 @@ from bayesgmm.em.degeneracy import collinear_columns
 from bayesgmm.em.scatters import outer_products, with_added
 from bayesgmm.em.statistics import Moments, Parameters
 from bayesgmm.errors import ArgumentError
-from bayesgmm.showing import Shown
+from bayesgmm.showing import Shown, in_short
 from bayesgmm.structure import CovarianceStructure
 
 __all__ = ["ConjugatePrior", "PriorTerms"]
@@ -81,6 +81,12 @@ class ConjugatePrior(Shown):
                 raise ArgumentError(f"{name}={value!r} of the prior must be zero or a positive number")
         if self.kappa is None:
             raise ArgumentError("kappa=None of the prior must be zero or a positive number")
+
+    def __repr__(self) -> str:
+        usual = ConjugatePrior()
+        given = {name: value for name, value in vars(self).items() if not np.array_equal(value, getattr(usual, name))}
+        shown = (f"{name}={in_short(np.asarray(value).tolist())}" for name, value in given.items())
+        return f"ConjugatePrior({', '.join(shown)})"
 
     def to_standard(self, scaling: Scaling) -> "ConjugatePrior":
         """Convert from the user's to standardised units, with the scale as a matrix.

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bayesgmm.data import prepare
+from bayesgmm.em.arguments import positive, whole
 from bayesgmm.em.bootstrap import in_parallel
 from bayesgmm.em.maximise import EMSolution, maximise
-from bayesgmm.errors import ArgumentError, FitError
+from bayesgmm.errors import FitError
 from bayesgmm.mixture import Mixture
 from bayesgmm.seeding import as_generator, recorded_seed
 from bayesgmm.showing import Shown
@@ -144,14 +145,17 @@ def bootstrap_lrt(
     >>> round(test.statistic, 1), test.p_value
     (319.1, 0.2)
     """
-    if isinstance(n_boot, bool) or not isinstance(n_boot, int | np.integer) or n_boot < 1:
-        raise ArgumentError(f"n_boot={n_boot!r} must be a positive whole number")
+    n_boot, n_starts = whole("n_boot", n_boot), whole("n_starts", n_starts)
+    limits = {
+        "max_iter": whole("max_iter", max_iter), "tol": positive("tol", tol),
+        "reg_covar": positive("reg_covar", reg_covar, or_zero=True),
+    }  # fmt: skip
     prepared = prepare(data) if sample_weight is None else prepare(data, sample_weight=sample_weight)
     prepared.check_components(n_components)
     prepared.check_components(n_components + 1)
     chosen = as_structure(structure, prepared.n_features)
     number = recorded_seed(seed)
-    search = _Search(n_components, chosen, n_starts, {"max_iter": max_iter, "tol": tol, "reg_covar": reg_covar})
+    search = _Search(n_components, chosen, n_starts, limits)
     Z, weights = prepared.scaling(chosen).standardize(prepared.values), prepared.sample_weight
     observed = search.run(Z, weights, as_generator(number))
     if observed is None:

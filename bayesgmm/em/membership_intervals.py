@@ -41,6 +41,7 @@ def membership_intervals(
     n_boot: int | None = None,
     seed: Any = None,
     n_threads: int | None = None,
+    progress: bool = False,
 ) -> "xr.Dataset":
     """Compute the membership of each row under an EM estimate, with its confidence interval.
 
@@ -61,6 +62,8 @@ def membership_intervals(
         Source of the resampling.
     n_threads : int, optional
         Threads that share the replicates; no influence on the result. Default: all cores.
+    progress : bool, default False
+        Whether to show the progress of resampling.
 
     Returns
     -------
@@ -94,7 +97,8 @@ def membership_intervals(
     check_request(fit, name, prob=prob, n_boot=n_boot)
     replicates = method.replicates if isinstance(method, StandardErrors) else None
     if replicates is None and name in RESAMPLING:
-        replicates = standard_errors(fit, name, n_boot=n_boot, seed=seed, n_threads=n_threads).replicates
+        options = {"n_boot": n_boot, "seed": seed, "n_threads": n_threads, "progress": progress}
+        replicates = standard_errors(fit, name, **options).replicates
     table = read_rows(fit.prepared if X is None else X, fit.features)
     found = memberships(fit.mixture, table.values, table.rows, prob=prob)
     if replicates is not None:

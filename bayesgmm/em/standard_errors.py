@@ -23,8 +23,9 @@ from bayesgmm.em.curvature import curvature_of, free_covariance
 from bayesgmm.em.remembered import fixed_of
 from bayesgmm.em.tangent import jacobian
 from bayesgmm.errors import ArgumentError, ConvergenceWarning, DegenerateFitWarning, FitError, LabelWarning
-from bayesgmm.fit import MixtureFit
+from bayesgmm.fit import MixtureFit, check_fit
 from bayesgmm.mixture import Mixture
+from bayesgmm.posterior.checks import check_prob
 from bayesgmm.posterior.parameters import Parameter, list_parameters, parameter_draws
 from bayesgmm.posterior.relabel import DOUBTFUL_SHARE
 from bayesgmm.seeding import recorded_seed
@@ -195,14 +196,14 @@ def check_request(
     """Refuse what is no EM estimate, is not at a maximum, or is asked for in a way that does not exist."""
     if method not in _METHODS:
         raise ArgumentError(f"method={method!r} is not known; use one of {', '.join(map(repr, _METHODS))}")
+    check_fit(fit)
     if fit.has_draws or fit.method != "em":
         raise ArgumentError(
             f"standard errors belong to an EM estimate, and this fit was made by {fit.method!r}; of draws, take the "
             "posterior standard deviations"
         )
     fit.check_holds_all_rows("standard_errors")
-    if not 0 < prob < 1:
-        raise ArgumentError(f"prob={prob} must lie between 0 and 1")
+    check_prob(prob)
     if n_boot is not None and (isinstance(n_boot, bool) or not isinstance(n_boot, int | np.integer) or n_boot < 2):
         raise ArgumentError(f"n_boot={n_boot!r} must be a whole number, at least 2")
     if isinstance(n_starts, bool) or not isinstance(n_starts, int | np.integer) or n_starts < 0:

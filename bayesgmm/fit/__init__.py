@@ -15,8 +15,9 @@ row by row; what is known of all rows (number, weight, log-likelihood, certainty
 Whatever would need every row is refused for such a fit.
 """
 
+from bayesgmm.fit.checks import check_estimate, check_fit, mixture_of
 from bayesgmm.fit.info import FitInfo, versions_of
 from bayesgmm.fit.mixture_fit import MixtureFit
 from bayesgmm.fit.tree import assemble
 
-__all__ = ["FitInfo", "MixtureFit", "assemble", "versions_of"]
+__all__ = ["FitInfo", "MixtureFit", "assemble", "check_estimate", "check_fit", "mixture_of", "versions_of"]

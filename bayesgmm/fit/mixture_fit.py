@@ -15,6 +15,7 @@ from bayesgmm.data.tables import Table
 from bayesgmm.errors import ArgumentError
 from bayesgmm.fit.info import FitInfo
 from bayesgmm.mixture import BLOCK, Mixture, log_sum_exp
+from bayesgmm.posterior.checks import check_prob
 from bayesgmm.posterior.memberships import memberships
 from bayesgmm.posterior.partitions import Partition, partition_mixture
 from bayesgmm.showing import Shown
@@ -300,7 +301,9 @@ class MixtureFit(Shown):
         """
         return self.mixture.sample(n, seed)
 
-    def memberships(self, X: Any = None, *, prob: float = 0.95, standard_errors: Any = None) -> "xr.Dataset":
+    def memberships(
+        self, X: Any = None, *, prob: float = 0.95, standard_errors: Any = None, progress: bool = False
+    ) -> "xr.Dataset":
         """Compute the membership of each row with its interval and its entropies.
 
         Parameters
@@ -311,6 +314,8 @@ class MixtureFit(Shown):
             Probability that the intervals hold.
         standard_errors : str or StandardErrors, optional
             For an EM fit: where the intervals come from, such as "information" or "bootstrap" (math.md, 9.10).
+        progress : bool, default False
+            Whether to show the progress of a bootstrap.
 
         Returns
         -------
@@ -319,12 +324,11 @@ class MixtureFit(Shown):
             ``entropy_aleatoric``, ``entropy_epistemic`` over (row). For a single estimate without standard errors the
             interval has no width and the epistemic part is zero: it knows nothing of its own uncertainty.
         """
-        if not 0 < prob < 1:
-            raise ArgumentError(f"prob={prob} must lie between 0 and 1")
+        prob = check_prob(prob)
         if standard_errors is not None:
             from bayesgmm.em.membership_intervals import membership_intervals
 
-            return membership_intervals(self, X, standard_errors, prob=prob)
+            return membership_intervals(self, X, standard_errors, prob=prob, progress=progress)
         table = self._read_table(X)
         return memberships(self.mixture, table.values, table.rows, prob=prob)
 
@@ -338,7 +342,7 @@ class MixtureFit(Shown):
         X : array_like or DataFrame, shape (n, D), optional
             Rows, user's units. Default the fitted rows, where all of them are held.
         **options
-            ``n_runs``, ``prob``, ``seed``, ``max_clusters``, ``max_rows``; see `bayesgmm.partition`.
+            ``n_runs``, ``prob``, ``seed``, ``max_clusters``, ``max_rows``, ``progress``; see `bayesgmm.partition`.
 
         Returns
         -------

@@ -4,7 +4,7 @@ A mixture is checked when it is made; what is made of a checked mixture by movin
 because it costs next to nothing beside the first density.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,8 @@ def feature_names(features: Sequence[str], means: Floats) -> tuple[str, ...]:
     """Return the names of the columns of `means`, made up where none are given."""
     if means.ndim < 2:
         raise ArgumentError(f"means must have shape (..., K, D), not {means.shape}")
+    if not isinstance(features, Iterable):
+        raise ArgumentError(f"features must be {means.shape[-1]} different names, not {features!r}")
     names = tuple(str(name) for name in features) or default_features(means.shape[-1])
     if len(names) != means.shape[-1] or len(set(names)) != len(names):
         raise ArgumentError(f"features must be {means.shape[-1]} different names, not {names}")

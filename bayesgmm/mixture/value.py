@@ -12,7 +12,7 @@ A value that is missing (NaN) in a row is integrated out: the row counts with it
 Work arrays are cut into blocks of about `BLOCK` numbers: draws x rows x components x features is never held at once.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -368,11 +368,13 @@ class Mixture(Shown):
         Mixture
             The same mixtures, components reordered.
         """
-        order = np.broadcast_to(np.asarray(permutations, dtype=np.intp), self.weights.shape)
+        refused = f"each row of permutations must hold every number from 0 to {self.n_components - 1} once"
+        try:
+            order = np.broadcast_to(np.asarray(permutations, dtype=np.intp), self.weights.shape)
+        except (TypeError, ValueError):
+            raise ArgumentError(refused) from None
         if not np.array_equal(np.sort(order, axis=-1), np.broadcast_to(np.arange(self.n_components), order.shape)):
-            raise ArgumentError(
-                f"each row of permutations must hold every number from 0 to {self.n_components - 1} once"
-            )
+            raise ArgumentError(refused)
         return replace(
             self,
             weights=np.take_along_axis(self.weights, order, axis=-1),
@@ -444,6 +446,8 @@ class Mixture(Shown):
         Mixture
             Mixture of the remaining columns; the weights are p(z = k | given).
         """
+        if not isinstance(given, Mapping):
+            raise ArgumentError(f"given={given!r} must name columns and their values, as {{{self.features[0]!r}: 0.0}}")
         fixed = self._feature_positions(list(given))
         free = [j for j in range(self.n_features) if j not in fixed]
         if not fixed or not free:
@@ -531,7 +535,7 @@ class Mixture(Shown):
         return np.broadcast_to(array, (self.n_features,))
 
     def _feature_positions(self, names: Sequence[str]) -> list[int]:
-        wanted = [names] if isinstance(names, str) else list(names)
+        wanted = list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [names]
         unknown = [name for name in wanted if name not in self.features]
         if unknown:
             raise ArgumentError(f"no column named {unknown[0]!r}; the mixture has {', '.join(self.features)}")
@@ -569,6 +573,8 @@ def simulate(mixture: Mixture, n: int, seed: Any = None) -> tuple[Floats, NDArra
     >>> X.shape, labels.shape
     ((100, 1), (100,))
     """
+    if not callable(getattr(mixture, "sample", None)):
+        raise ArgumentError(f"mixture must be a Mixture, not {type(mixture).__name__}")
     return mixture.sample(n, seed)
 
 

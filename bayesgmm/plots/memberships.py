@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from bayesgmm.errors import ArgumentError
+from bayesgmm.em.arguments import whole
 from bayesgmm.plots.style import (
     GUIDE_COLOR,
     POSTERIOR_COLOR,
@@ -76,8 +76,7 @@ def plot_memberships(fit: Any, ax: "Axes | None" = None, *, n_rows: int = 40, pr
     ArgumentError
         When `n_rows` is not positive.
     """
-    if n_rows < 1:
-        raise ArgumentError(f"n_rows={n_rows} must be at least 1")
+    n_rows = whole("n_rows", n_rows)
     subject = read_subject(fit)
     held = subject.interval_prob(prob)
     every = subject.memberships(held)
@@ -129,8 +128,7 @@ def plot_entropy(fit: Any, ax: "Axes | None" = None, *, n_rows: int = 60) -> "Ax
     ArgumentError
         When `n_rows` is not positive.
     """
-    if n_rows < 1:
-        raise ArgumentError(f"n_rows={n_rows} must be at least 1")
+    n_rows = whole("n_rows", n_rows)
     subject = read_subject(fit)
     every = subject.memberships(0.5)
     entropies = every["entropy"].values

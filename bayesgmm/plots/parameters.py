@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from bayesgmm.em.arguments import whole
 from bayesgmm.errors import ArgumentError
 from bayesgmm.plots.style import GUIDE_COLOR, component_color, ink, literal, new_grid, paper, tidy, with_note
 from bayesgmm.plots.subject import Subject, read_subject
@@ -64,8 +65,7 @@ def plot_parameters(
     subject = read_subject(fit)
     if not subject.has_draws:
         raise ArgumentError("a forest shows posterior intervals; this fit is a single estimate: fit_bayes gives draws")
-    if n_parameters < 1:
-        raise ArgumentError(f"n_parameters={n_parameters} must be at least 1")
+    n_parameters = whole("n_parameters", n_parameters)
     held, structure = subject.interval_prob(prob), subject.main.structure
     every = list_parameters(structure, subject.n_components, subject.features)
     values = parameter_draws(subject.main.mixture, structure)[1]

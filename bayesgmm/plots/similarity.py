@@ -5,6 +5,7 @@ doubt is whatever is neither white nor dark. The credible ball is drawn as the p
 estimate: what the posterior still holds possible with the fewest clusters, with the most, and at the greatest distance.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -184,7 +185,7 @@ def _read_columns(partition: Partition, data: Any, features: Any) -> tuple[Float
     if features is None:
         chosen = _separating(values, partition.labels)
     else:
-        wanted = [features] if isinstance(features, str) else list(features)
+        wanted = [features] if isinstance(features, str) else list(features) if isinstance(features, Iterable) else []
         unknown = [name for name in wanted if name not in names]
         if unknown or len(wanted) not in {1, 2}:
             raise ArgumentError(f"features={features!r}: name one or two of the columns {', '.join(names)}")

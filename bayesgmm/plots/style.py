@@ -8,17 +8,17 @@ matplotlib's global settings: a user's own style stays as it is, and on a dark o
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib import colors as mcolors
 from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from bayesgmm.errors import ArgumentError
 
 __all__ = [
     "EM_COLOR",
@@ -90,7 +90,7 @@ def component_handle(component: int, label: str, *, as_line: bool = False) -> Li
     return Line2D([], [], color=component_color(component), label=label, **style)
 
 
-def paper(ax: "Axes") -> tuple[float, float, float]:
+def paper(ax: Axes) -> tuple[float, float, float]:
     """Return the colour that axes are drawn on; where nothing covers it, what goes with the colour of the labels."""
     figure = ax.get_figure(root=True)
     for face in (ax.get_facecolor(), "none" if figure is None else figure.get_facecolor()):
@@ -100,7 +100,7 @@ def paper(ax: "Axes") -> tuple[float, float, float]:
     return (0.0, 0.0, 0.0) if _lightness(mcolors.to_rgb(ax.xaxis.label.get_color())) > 0.5 else (1.0, 1.0, 1.0)
 
 
-def ink(ax: "Axes") -> str:
+def ink(ax: Axes) -> str:
     """Return the colour of what EM says: near-black, and near-white on a dark ground."""
     return EM_COLOR if _lightness(paper(ax)) > 0.4 else _LIGHT_INK
 
@@ -125,7 +125,7 @@ def literal(text: str, limit: int = 40, *, keep_end: bool = True) -> str:
     return " ".join(shown.split()).replace("$", r"\$")
 
 
-def add_legend(ax: "Axes", handles: Sequence[Any] | None = None) -> None:
+def add_legend(ax: Axes, handles: Sequence[Any] | None = None) -> None:
     """Add a legend: where it is short over the data, on a ground that lets it be read, otherwise beside the axes."""
     found = ax.get_legend_handles_labels()[0] if handles is None else handles
     style: dict[str, Any] = {"frameon": True, "framealpha": 0.75, "edgecolor": "none", "facecolor": paper(ax)}
@@ -139,13 +139,17 @@ def with_note(label: str, note: str) -> str:
     return f"{label}\n{note}" if note else label
 
 
-def new_axes(ax: "Axes | None", size: tuple[float, float] = (5.8, 4.2)) -> "Axes":
+def new_axes(ax: Axes | None, size: tuple[float, float] = (5.8, 4.2)) -> Axes:
     """Return `ax`, or the axes of a new figure of `size` inches."""
+    if ax is not None and not isinstance(ax, Axes):
+        raise ArgumentError(f"ax={ax!r} must be matplotlib Axes, or None for a new figure")
     return plt.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
 
 
 def new_figure(figure: Figure | None, size: tuple[float, float]) -> Figure:
     """Return `figure`, or a new one of `size` inches."""
+    if figure is not None and not isinstance(figure, FigureBase):
+        raise ArgumentError(f"figure={figure!r} must be a matplotlib Figure, or None for a new one")
     return plt.figure(figsize=size, layout="constrained") if figure is None else figure
 
 
@@ -157,7 +161,7 @@ def new_grid(
     return drawn, np.asarray(drawn.subplots(*shape, squeeze=False, **options))
 
 
-def tidy(ax: "Axes") -> "Axes":
+def tidy(ax: Axes) -> Axes:
     """Take away the frame's upper and right sides, and return the axes."""
     ax.spines[["top", "right"]].set_visible(False)
     return ax

@@ -18,6 +18,7 @@ from bayesgmm.comparison import Comparison
 from bayesgmm.errors import ArgumentError
 from bayesgmm.fit import MixtureFit
 from bayesgmm.mixture import Mixture
+from bayesgmm.posterior.checks import check_prob
 from bayesgmm.posterior.memberships import memberships
 
 __all__ = ["Subject", "read_subject", "thin"]
@@ -112,9 +113,7 @@ class Subject:
             import arviz as az
 
             prob = float(az.rcParams["stats.ci_prob"])
-        if not 0 < prob < 1:
-            raise ArgumentError(f"prob={prob} must lie between 0 and 1")
-        return prob
+        return check_prob(prob)
 
     def choose(self, features: Sequence[str] | str | None, count: int) -> tuple[str, ...]:
         """Return the columns that the user named, or the `count` columns that separate the components best."""

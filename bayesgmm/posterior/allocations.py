@@ -118,7 +118,7 @@ def relabel_allocations(label_draws: ArrayLike, n_clusters: int | None = None) -
     draws = read_label_draws(label_draws)
     numbers = draws.max(axis=0).astype(np.int64) + 1
     wanted = int(np.bincount(numbers).argmax()) if n_clusters is None else n_clusters
-    positions = np.flatnonzero(numbers == wanted)
+    positions = np.flatnonzero(numbers == wanted) if isinstance(wanted, int | np.integer) else ()
     if len(positions) == 0:
         known = ", ".join(map(str, np.unique(numbers)))
         raise ArgumentError(f"n_clusters={n_clusters!r}: no draw has that number of clusters; there are {known}")

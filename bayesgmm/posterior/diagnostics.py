@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bayesgmm.errors import ArgumentError
 from bayesgmm.mixture import BLOCK, Mixture
+from bayesgmm.posterior.checks import check_mixture, read_weighted_rows
 from bayesgmm.posterior.memberships import entropy
 
 if TYPE_CHECKING:
@@ -130,16 +131,12 @@ def _expected_filled(shares: Floats) -> Floats:
 
 
 def _read(mixture: Mixture, X: ArrayLike, sample_weight: ArrayLike | None, n_points: int) -> tuple[Floats, Floats]:
+    check_mixture(mixture)
     if len(mixture.batch_shape) != 2:
         raise ArgumentError(f"mixture must have leading dimensions (chain, draw), not {mixture.batch_shape}")
     if mixture.batch_shape[1] < 4:
         raise ArgumentError(f"{mixture.batch_shape[1]} draws in a chain say nothing about it; at least 4 are needed")
     if isinstance(n_points, bool) or not isinstance(n_points, int | np.integer) or n_points < 0:
         raise ArgumentError(f"n_points={n_points!r} must be a whole number, zero or more")
-    rows = np.asarray(X, dtype=float)
-    weights = np.ones(len(rows)) if sample_weight is None else np.asarray(sample_weight, dtype=float)
-    if weights.shape != (len(rows),):
-        raise ArgumentError(
-            f"sample_weight has shape {weights.shape}; it needs one weight for each of {len(rows)} rows"
-        )
-    return rows, weights
+    rows, weights = read_weighted_rows(mixture, X, sample_weight)
+    return rows, np.ones(len(rows)) if weights is None else weights

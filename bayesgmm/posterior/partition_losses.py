@@ -44,7 +44,7 @@ _KERNEL_LOSSES = {"vi": VI, "binder": BINDER, "ari": ARI}
 
 def check_loss(loss: str) -> str:
     """Return the name of a loss, or raise an ArgumentError that lists those there are."""
-    if loss not in LOSSES:
+    if not isinstance(loss, str) or loss not in LOSSES:
         raise ArgumentError(f"loss={loss!r} is not known; use {', '.join(map(repr, LOSSES))}")
     return loss
 

@@ -36,6 +36,7 @@ from bayesgmm.posterior.partition_losses import (
     row_sums,
     similarity_loss,
 )
+from bayesgmm.progress import follow, track
 
 __all__ = ["Board", "DrawsBoard", "SimilarityBoard", "descend", "hierarchical_cuts", "search", "spread_draws"]
 
@@ -155,7 +156,9 @@ class DrawsBoard:
         return float(partition_distances(labels, self._draws, self._loss).mean())
 
 
-def search(board: Board, starts: Iterable[Labels], rng: np.random.Generator, *, n_runs: int) -> Labels:
+def search(
+    board: Board, starts: Iterable[Labels], rng: np.random.Generator, *, n_runs: int, progress: bool = False
+) -> Labels:
     """Find the partition with the smallest expected loss that many descents reach (math.md, 7.6).
 
     Parameters
@@ -168,6 +171,8 @@ def search(board: Board, starts: Iterable[Labels], rng: np.random.Generator, *, 
         Orders in which rows are visited.
     n_runs : int
         Descents from random sequential allocations.
+    progress : bool, default False
+        Whether to show progress.
 
     Returns
     -------
@@ -177,11 +182,14 @@ def search(board: Board, starts: Iterable[Labels], rng: np.random.Generator, *, 
     n = len(board.labels)
     nowhere = np.full(n, -1, dtype=np.int64)
     optima: dict[bytes, tuple[float, Labels]] = {}
-    for start in [*starts, *[nowhere] * n_runs]:
+    begun = [*starts, *[nowhere] * n_runs]
+    for start in track(begun, "descents", total=len(begun), progress=progress):
         labels = descend(board, start, rng)
         optima[_first_appearance(labels).tobytes()] = board.loss_of(labels), labels
     best = sorted(optima.values(), key=lambda found: found[0])[:ZEALOUS_STARTS]
-    return min((_zealous(board, *found, rng) for found in best), key=lambda found: found[0])[1]
+    broken_up = (_zealous(board, *found, rng) for found in best)
+    improved = follow(broken_up, "partitions broken up", total=len(best), progress=progress)
+    return min(improved, key=lambda found: found[0])[1]
 
 
 def descend(board: Board, start: Labels, rng: np.random.Generator) -> Labels:

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bayesgmm.errors import ArgumentError
 from bayesgmm.mixture import BLOCK, Mixture
+from bayesgmm.posterior.checks import check_prob
 from bayesgmm.posterior.credible_ball import CredibleBall, credible_ball
 from bayesgmm.posterior.partition_losses import (
     LOSSES,
@@ -42,6 +43,7 @@ from bayesgmm.posterior.partition_search import (
     spread_draws,
 )
 from bayesgmm.posterior.similarity import label_similarity, mixture_similarity
+from bayesgmm.progress import track
 from bayesgmm.seeding import as_generator, recorded_seed
 from bayesgmm.showing import Shown
 
@@ -132,7 +134,7 @@ class Partition(Shown):
         ndarray, shape (S,)
             Distances.
         """
-        if distance not in {"vi", "binder", "ari"}:
+        if distance not in ("vi", "binder", "ari"):
             raise ArgumentError(f"distance={distance!r} is not known; use 'vi', 'binder' or 'ari'")
         return partition_distances(read_labels(labels, len(self.labels)), self.draws, distance)
 
@@ -174,6 +176,7 @@ def partition(
     seed: Any = 0,
     max_clusters: int | None = None,
     max_rows: int = MAX_ROWS,
+    progress: bool = False,
 ) -> Partition:
     """Find the partition that loses least on average over draws of labels, and its credible ball.
 
@@ -196,6 +199,8 @@ def partition(
     max_rows : int, default 10,000
         From more rows on no n x n matrix is held: "vi" and "ari" do without it, "vi_lb" and "binder" work on that many
         rows chosen at random.
+    progress : bool, default False
+        Whether to show on the error stream what is done and the time left; only in a terminal or a notebook.
 
     Returns
     -------
@@ -230,8 +235,12 @@ def partition(
     draws = draws if len(rows) == len(draws) else compact_draws(draws[rows])
     similarity = None
     if len(rows) <= max_rows:
-        similarity = label_similarity(_thin(draws, SIMILARITY_WORK // len(rows) ** 2 // (int(draws.max()) + 1)))
-    return _estimate(draws, similarity, loss, rng, rows, notes, n_runs=n_runs, prob=prob, max_clusters=max_clusters)
+        enough = _thin(draws, SIMILARITY_WORK // len(rows) ** 2 // (int(draws.max()) + 1))
+        similarity = label_similarity(enough, progress=progress)
+    return _estimate(
+        draws, similarity, loss, rng, rows, notes, n_runs=n_runs, prob=prob, max_clusters=max_clusters,
+        progress=progress,
+    )  # fmt: skip
 
 
 def partition_mixture(
@@ -244,6 +253,7 @@ def partition_mixture(
     seed: Any = 0,
     max_clusters: int | None = None,
     max_rows: int = MAX_ROWS,
+    progress: bool = False,
 ) -> Partition:
     """Find the partition of rows that loses least on average over a posterior of mixtures, and its credible ball.
 
@@ -266,6 +276,8 @@ def partition_mixture(
         Clusters at most; see `partition`.
     max_rows : int, default 10,000
         From more rows on no n x n matrix is held; see `partition`.
+    progress : bool, default False
+        Whether to show on the error stream what is done and the time left; only in a terminal or a notebook.
 
     Returns
     -------
@@ -279,24 +291,28 @@ def partition_mixture(
     used = _thin_mixture(mixture.flatten(), MAX_LABELS // len(rows))
     if used.n_mixtures < mixture.n_mixtures:
         notes += (f"labels were drawn from {used.n_mixtures} of the {mixture.n_mixtures} draws",)
-    draws = _draw_labels(used, X, rng)
+    draws = _draw_labels(used, X, rng, progress=progress)
     similarity = None
     if len(rows) <= max_rows:
         enough = _thin_mixture(mixture.flatten(), SIMILARITY_WORK // len(rows) ** 2 // mixture.n_components)
         if enough.n_mixtures < mixture.n_mixtures:
             notes += (f"the similarity matrix is of {enough.n_mixtures} of the {mixture.n_mixtures} draws",)
-        similarity = mixture_similarity(enough, X)
-    return _estimate(draws, similarity, loss, rng, rows, notes, n_runs=n_runs, prob=prob, max_clusters=max_clusters)
+        similarity = mixture_similarity(enough, X, progress=progress)
+    return _estimate(
+        draws, similarity, loss, rng, rows, notes, n_runs=n_runs, prob=prob, max_clusters=max_clusters,
+        progress=progress,
+    )  # fmt: skip
 
 
 def _estimate(
     draws: Draws, similarity: NDArray[np.floating] | None, loss: str, rng: np.random.Generator,
     rows: NDArray[np.intp], notes: tuple[str, ...], *, n_runs: int, prob: float, max_clusters: int | None,
+    progress: bool,
 ) -> Partition:  # fmt: skip
     width = int(draws.max()) + 1
     few = _thin(draws, max(MIN_SEARCH_DRAWS, SWEEP_WORK // (len(draws) * width)))
     board = _board(few, similarity, loss, max_clusters)
-    labels = search(board, _starts(board, draws, similarity), rng, n_runs=n_runs)
+    labels = search(board, _starts(board, draws, similarity), rng, n_runs=n_runs, progress=progress)
     if isinstance(board, DrawsBoard) and few.shape[1] < draws.shape[1]:
         notes += (f"the search used {few.shape[1]} of the {draws.shape[1]} draws of labels, its last descent all",)
         labels = descend(_board(draws, similarity, loss, max_clusters), labels, rng)
@@ -349,8 +365,7 @@ def _check_settings(loss: str, n_runs: int, prob: float, max_clusters: int | Non
             continue
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise ArgumentError(f"{name}={value!r} must be a whole number, at least 1")
-    if not 0 < prob < 1:
-        raise ArgumentError(f"prob={prob} must lie between 0 and 1")
+    check_prob(prob)
 
 
 def _choose_rows(
@@ -377,12 +392,13 @@ def _thin_mixture(mixture: Mixture, limit: int) -> Mixture:
     return mixture[np.linspace(0, mixture.n_mixtures - 1, max(limit, 1)).astype(int)]
 
 
-def _draw_labels(mixture: Mixture, X: NDArray[np.float64], rng: np.random.Generator) -> Draws:
+def _draw_labels(mixture: Mixture, X: NDArray[np.float64], rng: np.random.Generator, *, progress: bool) -> Draws:
     """Draw labels, one set for each draw, from a single estimate `LABELS_OF_ONE`; numbered without gaps."""
     n, repeats = len(X), LABELS_OF_ONE if mixture.n_mixtures == 1 else 1
     out = np.empty((n, mixture.n_mixtures * repeats), dtype=np.uint8 if mixture.n_components <= 256 else np.uint32)
     step = max(1, BLOCK // (n * mixture.n_components))
-    for start in range(0, mixture.n_mixtures, step):
+    starts = range(0, mixture.n_mixtures, step)
+    for start in track(starts, "draws of labels", total=len(starts), progress=progress):
         below = mixture[start : start + step].responsibilities(X).cumsum(axis=-1)[..., :-1]
         for repeat in range(repeats):
             labels = (rng.random((*below.shape[:2], 1)) >= below).sum(axis=-1)

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bayesgmm.errors import ArgumentError
 from bayesgmm.mixture import Mixture
+from bayesgmm.posterior.checks import check_mixture, read_weighted_rows
 from bayesgmm.posterior.matching import assign
 from bayesgmm.posterior.relabelling_methods import (
     N_STARTS,
@@ -207,7 +208,7 @@ def relabel(
            [0., 9.]])
     """
     _check(mixture, method, cost, reference, order_by)
-    rows = _thin_rows(np.asarray(X, dtype=float), sample_weight)
+    rows = _thin_rows(*read_weighted_rows(mixture, X, sample_weight))
     draws = mixture.flatten()
     if method == "em" and reference is not None:
         names = reference.responsibilities(rows.values)
@@ -223,9 +224,12 @@ def relabel(
 
 
 def _check(mixture: Mixture, method: str, cost: str, reference: Mixture | None, order_by: str | None) -> None:
-    if method not in METHODS:
+    check_mixture(mixture)
+    if reference is not None:
+        check_mixture(reference, "reference")
+    if not isinstance(method, str) or method not in METHODS:
         raise ArgumentError(f"method={method!r} is not known; use {', '.join(map(repr, METHODS))}")
-    if cost not in COSTS:
+    if not isinstance(cost, str) or cost not in COSTS:
         raise ArgumentError(f"cost={cost!r} is not known; use {', '.join(map(repr, COSTS))}")
     if cost != "overlap" and method != "em":
         raise ArgumentError(f"cost={cost!r} is for method='em', not for {method!r}")
@@ -249,14 +253,9 @@ def spread_rows(n: int) -> NDArray[np.intp]:
     return np.unique(np.linspace(0, n - 1, min(n, MAX_ROWS)).astype(np.intp))
 
 
-def _thin_rows(X: Floats, sample_weight: ArrayLike | None) -> Rows:
+def _thin_rows(X: Floats, weights: Floats | None) -> Rows:
     keep = spread_rows(len(X))
-    if sample_weight is None:
-        return Rows(X[keep])
-    weights = np.asarray(sample_weight, dtype=float)
-    if weights.shape != (len(X),):
-        raise ArgumentError(f"sample_weight has shape {weights.shape}; it needs one weight for each of {len(X)} rows")
-    return Rows(X[keep], weights[keep])
+    return Rows(X[keep]) if weights is None else Rows(X[keep], weights[keep])
 
 
 def _permutations(

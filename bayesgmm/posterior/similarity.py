@@ -14,20 +14,25 @@ from numpy.typing import NDArray
 from scipy.linalg import blas
 
 from bayesgmm.mixture import BLOCK, Mixture
+from bayesgmm.progress import track
 
 __all__ = ["label_similarity", "mixture_similarity"]
 
 #: From this many rows on the matrix is held in single precision: half the memory and the time, six digits.
 SINGLE_PRECISION_ROWS = 2000
 
+_WHAT = "blocks of the similarity matrix"
 
-def label_similarity(draws: NDArray[np.unsignedinteger]) -> NDArray[np.floating]:
+
+def label_similarity(draws: NDArray[np.unsignedinteger], *, progress: bool = False) -> NDArray[np.floating]:
     """Count how often two rows share a label (math.md, 7.4).
 
     Parameters
     ----------
     draws : ndarray of int, shape (n, S)
         Labels of the rows in each draw, from 0.
+    progress : bool, default False
+        Whether to show progress.
 
     Returns
     -------
@@ -38,11 +43,12 @@ def label_similarity(draws: NDArray[np.unsignedinteger]) -> NDArray[np.floating]
     width = int(draws.max()) + 1
     step = max(1, BLOCK // (n * width))
     clusters = np.arange(width, dtype=draws.dtype)
-    blocks = ((draws[:, s : s + step, None] == clusters).reshape(n, -1) for s in range(0, n_draws, step))
-    return _mean_product(blocks, n, n_draws)
+    starts = range(0, n_draws, step)
+    blocks = ((draws[:, s : s + step, None] == clusters).reshape(n, -1) for s in starts)
+    return _mean_product(track(blocks, _WHAT, total=len(starts), progress=progress), n, n_draws)
 
 
-def mixture_similarity(mixture: Mixture, X: NDArray[np.float64]) -> NDArray[np.floating]:
+def mixture_similarity(mixture: Mixture, X: NDArray[np.float64], *, progress: bool = False) -> NDArray[np.floating]:
     """Average the probability that two rows come from the same component (math.md, 7.4).
 
     Parameters
@@ -51,6 +57,8 @@ def mixture_similarity(mixture: Mixture, X: NDArray[np.float64]) -> NDArray[np.f
         One mixture, or a batch of draws, in any numbering of the components.
     X : ndarray, shape (n, D)
         Rows, in the units of the mixture.
+    progress : bool, default False
+        Whether to show progress.
 
     Returns
     -------
@@ -59,11 +67,9 @@ def mixture_similarity(mixture: Mixture, X: NDArray[np.float64]) -> NDArray[np.f
     """
     draws = mixture.flatten()
     step = max(1, BLOCK // (len(X) * draws.n_components))
-    blocks = (
-        np.swapaxes(draws[s : s + step].responsibilities(X), 0, 1).reshape(len(X), -1)
-        for s in range(0, draws.n_mixtures, step)
-    )
-    return _mean_product(blocks, len(X), draws.n_mixtures)
+    starts = range(0, draws.n_mixtures, step)
+    blocks = (np.swapaxes(draws[s : s + step].responsibilities(X), 0, 1).reshape(len(X), -1) for s in starts)
+    return _mean_product(track(blocks, _WHAT, total=len(starts), progress=progress), len(X), draws.n_mixtures)
 
 
 def _mean_product(blocks: Iterable[NDArray[Any]], n: int, count: int) -> NDArray[np.floating]:

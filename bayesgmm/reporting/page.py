@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bayesgmm.errors import ArgumentError
 from bayesgmm.fit import MixtureFit
 from bayesgmm.reporting.markdown import write_markdown
-from bayesgmm.storage import replacing
+from bayesgmm.storage import as_path, replacing
 
 if TYPE_CHECKING:
     from bayesgmm.comparison import Comparison
@@ -58,7 +58,7 @@ def report(
     Raises
     ------
     ArgumentError
-        When `check` is something else, or the name has another ending.
+        When `check` is something else, `path` is no path, or the name has another ending.
     OSError
         When the file cannot be written.
     """
@@ -67,7 +67,7 @@ def report(
     from bayesgmm.reporting.sections import page
     from bayesgmm.selection import Selection
 
-    target = Path(path)
+    target = as_path(path)
     if target.suffix.lower() not in (".html", ".htm", ".md"):
         raise ArgumentError(f"a report ends in .html or .md; {str(target)!r} does not")
     if isinstance(check, Comparison):

@@ -4,13 +4,14 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, cast
+from typing import cast
 
 from matplotlib import pyplot as plt
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bayesgmm.progress import follow
 from bayesgmm.reporting.html import Html, data_uri, element, join
 
 __all__ = ["Picture", "hang"]
@@ -67,16 +68,7 @@ def hang(beside: Sequence[Picture], wide: Sequence[Picture] = (), *, progress: b
     Html
         All of them.
     """
-    drawn = [picture.to_html() for picture in _follow([*beside, *wide], progress=progress)]
+    pictures = [*beside, *wide]
+    made = (picture.to_html() for picture in pictures)
+    drawn = follow(made, "drawing pictures", total=len(pictures), progress=progress)
     return element("div", *drawn[: len(beside)], class_="beside") + join(drawn[len(beside) :])
-
-
-def _follow(pictures: Sequence[Picture], *, progress: bool) -> Any:
-    if not progress:
-        return pictures
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    is_seen = console.is_terminal or console.is_jupyter
-    return track(pictures, "drawing pictures", console=console, transient=True, disable=not is_seen)

@@ -13,8 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bayesgmm.data.columns import list_names
-from bayesgmm.errors import ArgumentError
 from bayesgmm.fit import MixtureFit
+from bayesgmm.posterior.checks import check_prob
 from bayesgmm.posterior.parameters import parameter_draws
 from bayesgmm.reporting.advice import INDEPENDENT, advise
 from bayesgmm.reporting.html import Html, element, list_of, paragraphs, table
@@ -117,8 +117,7 @@ def summarize(fit: MixtureFit, prob: float | None = None) -> Summary:
     ArgumentError
         When `prob` is not between 0 and 1.
     """
-    if prob is not None and not 0 < prob < 1:
-        raise ArgumentError(f"prob={prob} must lie between 0 and 1")
+    prob = None if prob is None else check_prob(prob)
     parameters = _draws_table(fit, prob) if fit.has_draws else _estimate_table(fit)
     return Summary(_header(fit), parameters, _notes(fit), advise(fit, parameters.dropna(how="all")))
 

@@ -130,6 +130,8 @@ def _read_structures(structures: Any, n_features: int) -> list[CovarianceStructu
     """Return the structures without repetition: in one dimension several are the same."""
     if isinstance(structures, str | CovarianceStructure):
         structures = list(STRUCTURES) if structures == "all" else [structures]
+    if not isinstance(structures, Iterable):
+        raise ArgumentError(f"structures={structures!r} must be names, such as ('full', 'diag'), or 'all'")
     chosen = [as_structure(structure, n_features) for structure in structures]
     if not chosen:
         raise ArgumentError("structures is empty; give at least one, or 'all'")

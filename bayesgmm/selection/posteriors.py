@@ -78,18 +78,18 @@ def sample_posteriors(ranked: Sequence[Cell], n_survivors: int, seed: int, optio
             fits[cell.key] = fit_bayes(
                 cell.fit.prepared, cell.n_components, structure=cell.structure, em=cell.fit, seed=seed, **options
             )
-            found = _evidence(fits[cell.key], cell.fit, seed)
+            found = _evidence(fits[cell.key], cell.fit, seed, progress=options.get("progress", False))
             if found is not None:
                 evidences[cell.key] = found
         numbers = _numbers(ranked, seed, options)
     return Posteriors(fits, evidences, numbers)
 
 
-def _evidence(fit: MixtureFit, em: MixtureFit, seed: int) -> Evidence | None:
+def _evidence(fit: MixtureFit, em: MixtureFit, seed: int, *, progress: bool) -> Evidence | None:
     """Return the log evidence by the first method that is sound; None where none is."""
     for method in ("laplace", "bridge"):
         try:
-            return log_evidence(fit, em=em, method=method, seed=seed)
+            return log_evidence(fit, em=em, method=method, seed=seed, progress=progress)
         except (FitError, ArgumentError):
             continue
     return None

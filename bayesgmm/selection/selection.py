@@ -21,6 +21,7 @@ from bayesgmm.data import PreparedData
 from bayesgmm.em.likelihood_ratio import bootstrap_lrt
 from bayesgmm.errors import ArgumentError, FitError
 from bayesgmm.fit import MixtureFit
+from bayesgmm.posterior.checks import check_prob
 from bayesgmm.selection.advice import describe_cell, find, say
 from bayesgmm.selection.grid import Cell, GridSettings
 from bayesgmm.structure import CovarianceStructure, as_structure
@@ -175,6 +176,7 @@ class Selection:
             When the cell could not be fitted.
         """
         code = as_structure(structure, self.prepared.n_features).code
+        check_whole("n_components", n_components)
         if (code, n_components) not in self.cells:
             shown = ", ".join(dict.fromkeys(code for code, _ in self.cells))
             raise ArgumentError(f"the grid has no cell {structure!r} with {n_components} components; it has {shown}")
@@ -248,8 +250,7 @@ class Selection:
             Indexed by the number of components under the null hypothesis: ``statistic``, ``p_value``, ``p_value_se``,
             ``n_replicates``.
         """
-        if not 0 < level < 1:
-            raise ArgumentError(f"level={level!r} must lie between 0 and 1")
+        check_prob(level, "level")
         chosen = self.ranked[0].structure if structure is None else as_structure(structure)
         settings = {"seed": self.settings.seed, "reg_covar": self.settings.reg_covar} | options
         tests = {}

@@ -1,8 +1,8 @@
 """Many replications of many cells in a few processes, and what they say together.
 
-A cell is a structure and an engine. All engines see the same truths and the same rows. An engine that refuses rows
-leaves them out: given the rows, the truth is a draw of the posterior whatever the engine thinks of it, so that the rest
-is as uniform as the whole.
+A cell is a structure and an engine. All engines see the same truths and the same rows, slow ones a part of them. An
+engine that refuses rows leaves them out: given the rows, the truth is a draw of the posterior whatever the engine
+thinks of it, so that the rest is as uniform as the whole.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from bayesgmm.bayes.conjugate_model import CONJUGATE
 from bayesgmm.bayes.samplers import SAMPLERS
 from bayesgmm.structure import as_structure
-from benchmarks.sbc.engines import compiled_once, posterior_draws
+from benchmarks.sbc.engines import PLANS, compiled_once, posterior_draws
 from benchmarks.sbc.problems import Truths, draw_truths, problem_of
-from benchmarks.sbc.ranks import QUANTITIES, pit_values, quantities
+from benchmarks.sbc.ranks import QUANTITIES, pit_values, quantities, thinned_by_worth
 
 __all__ = ["APPROXIMATE", "Cell", "calibrate", "cells", "p_values", "run_chunk"]
 
 Floats = NDArray[np.float64]
 
 #: Engines that say themselves that they are approximate: they show what the others must not look like.
-APPROXIMATE = ("advi",)
+APPROXIMATE = ("pathfinder", "advi")
 
 _CHUNK = 20
 _SEED = 20261122
@@ -76,8 +76,10 @@ def run_chunk(structure: str, engine: str, truths: Truths, seed: int) -> tuple[F
                 continue
             n_draws = draws.n_mixtures
             found = quantities(draws.flatten(), rows)
-            pit[j] = pit_values(quantities(truths.mixtures[j : j + 1], rows)[0], found, rng)
             worth[j] = az.ess(found[:, 0].reshape(draws.batch_shape), method="mean")
+            if PLANS[engine].by_worth:
+                found = thinned_by_worth(found)
+            pit[j] = pit_values(quantities(truths.mixtures[j : j + 1], rows)[0], found, rng)
     return pit, worth, n_draws
 
 
@@ -91,7 +93,7 @@ def calibrate(
             started = {
                 engine: [
                     pool.submit(run_chunk, structure, engine, part, seed + 1 + j)
-                    for j, part in enumerate(_chunks(truths))
+                    for j, part in enumerate(_chunks(truths, round(PLANS[engine].share * replications)))
                 ]
                 for _, engine in group
             }
@@ -103,9 +105,9 @@ def calibrate(
                 yield Cell(structure, engine, pit[~refused], worth[~refused], n_draws, int(refused.sum()))
 
 
-def _chunks(truths: Truths) -> Iterator[Truths]:
-    for first in range(0, len(truths.rows), _CHUNK):
-        part = slice(first, first + _CHUNK)
+def _chunks(truths: Truths, size: int) -> Iterator[Truths]:
+    for first in range(0, size, _CHUNK):
+        part = slice(first, min(first + _CHUNK, size))
         yield Truths(truths.mixtures[part], truths.rows[part])
 
 

@@ -22,7 +22,7 @@ LEAST_REPLICATIONS = 50
 ENVELOPE = 0.99
 
 # NUTS has all structures, and so fills a row of the picture.
-_IN_ORDER = ("nuts", "gibbs", "laplace", "advi")
+_IN_ORDER = ("nuts", "gibbs", "smc", "laplace", "pathfinder", "advi")
 _BINS = 20
 _SIMULATIONS = 2000
 
@@ -52,14 +52,19 @@ def is_calibrated(found: dict[str, Any], n_tests: int) -> bool:
 def table(cells: Sequence[dict[str, Any]]) -> str:
     """Return the table of all cells, and what follows from it."""
     exact = [cell for cell in cells if cell["engine"] not in APPROXIMATE and cell["p_values"]]
-    n_tests = len(QUANTITIES) * max(1, len(exact))
+    n_tests = len(QUANTITIES) * len(exact)
     header = ["structure", "engine", "replications", "refused", "draws (effective)", "smallest p", "of"]
     rows = []
     for cell in cells:
         name, p = min(cell["p_values"].items(), key=lambda item: item[1], default=("too few to conclude", np.nan))
         draws = f"{cell['draws']} ({number(cell['effective_draws'])})"
         counted = [str(cell["replications"]), str(cell["refused"])]
-        rows.append([cell["structure"], cell["engine"], *counted, draws, number(p, 2), name])
+        engine = f"{cell['engine']}, approximate" if cell["engine"] in APPROXIMATE else cell["engine"]
+        rows.append([cell["structure"], engine, *counted, draws, number(p, 2), name])
+    if not exact:
+        return (
+            f"{markdown_table(header, rows)}\n\nNo engine that claims to be exact has enough replications to conclude."
+        )
     failed = [f"{cell['structure']} by {cell['engine']}" for cell in exact if not is_calibrated(cell, n_tests)]
     found = f"not calibrated: {', '.join(failed)}" if failed else "none is that small"
     return (
@@ -69,14 +74,19 @@ def table(cells: Sequence[dict[str, Any]]) -> str:
 
 
 def draw_pictures(cells: Sequence[Cell], folder: Path) -> list[str]:
-    """Draw one picture of the cells without refusals and one of the others; return their Markdown."""
+    """Draw cells with all replications, with fewer, and with refusals, a picture each; return their Markdown."""
     enough = [cell for cell in cells if len(cell.pit) >= LEAST_REPLICATIONS]
     enough.sort(key=lambda cell: _IN_ORDER.index(cell.engine))
-    whole, part = [cell for cell in enough if not cell.n_refused], [cell for cell in enough if cell.n_refused]
+    most = max((len(cell.pit) for cell in enough), default=0)
+    shown = {
+        "calibration.png": [cell for cell in enough if not cell.n_refused and len(cell.pit) == most],
+        "calibration-fewer.png": [cell for cell in enough if not cell.n_refused and len(cell.pit) < most],
+        "calibration-accepted.png": [cell for cell in enough if cell.n_refused],
+    }
     lines = []
-    for shown, name in ((whole, "calibration.png"), (part, "calibration-accepted.png")):
-        if shown:
-            n = _draw_picture(shown, folder / name)
+    for name, chosen in shown.items():
+        if chosen:
+            n = _draw_picture(chosen, folder / name)
             about = f"Ranks of the truth, {n} replications in each panel"
             lines.append(f"![{about}]({folder.name}/{name})\n\n*{about}.*")
     return lines

@@ -5,13 +5,14 @@ does, so that a label means the same for the truth and for every draw. The log-l
 alone sees a sampler that ignores a part of the rows.
 """
 
+import arviz as az
 import numpy as np
 from numpy.typing import NDArray
 
 from bayesgmm.mixture import Mixture
 from bayesgmm.posterior.matching import assign, hellinger_cost
 
-__all__ = ["QUANTITIES", "pit_values", "quantities"]
+__all__ = ["QUANTITIES", "pit_values", "quantities", "thinned_by_worth"]
 
 Floats = NDArray[np.float64]
 
@@ -49,6 +50,13 @@ def quantities(mixture: Mixture, rows: Floats) -> Floats:
         np.log(matched.covariances[:, 0, 0, 0]), np.log(matched.covariances[:, 1, 1, 1]), np.log(along[:, 0]),
     ]  # fmt: skip
     return np.stack(found, axis=-1)
+
+
+def thinned_by_worth(draws: Floats) -> Floats:
+    """Keep so few of the draws (S, Q) that they are worth as many as they are, for the quantity that is worst off."""
+    worth = min(float(az.ess(column[None], method="mean")) for column in draws.T)
+    step = int(np.ceil(len(draws) / max(1.0, worth)))
+    return draws[step - 1 :: step]
 
 
 def pit_values(truth: Floats, draws: Floats, rng: np.random.Generator) -> Floats:

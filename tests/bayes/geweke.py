@@ -8,7 +8,7 @@ import arviz as az
 import numpy as np
 from scipy import stats
 
-from bayesgmm.kernels.gibbs import Prior
+from bayesgmm.kernels.conditionals import Prior
 
 LEAST_ESS = 2000
 

@@ -6,10 +6,10 @@ import pytest
 from bayesgmm.bayes.density import unconstrained_density
 from bayesgmm.bayes.model import start_values
 from benchmarks.sbc.calibration import Cell, cells, p_values, run_chunk
-from benchmarks.sbc.engines import compiled_once
-from benchmarks.sbc.page import ALARM, as_numbers, table
+from benchmarks.sbc.engines import PLANS, compiled_once, posterior_draws
+from benchmarks.sbc.page import ALARM, as_numbers, draw_pictures, table
 from benchmarks.sbc.problems import STRUCTURES, draw_truths, problem_of
-from benchmarks.sbc.ranks import QUANTITIES, pit_values, quantities
+from benchmarks.sbc.ranks import QUANTITIES, pit_values, quantities, thinned_by_worth
 from tests.examples import random_mixture, random_rows
 from tests.tolerances import ALGEBRA, assert_close
 
@@ -32,6 +32,15 @@ def test_ties_are_spread_over_their_interval():
     assert max(values) > 0.98
 
 
+def test_copies_are_thinned_until_draws_are_worth_as_many_as_they_are():
+    rng = np.random.default_rng(1)
+    copied = np.repeat(rng.normal(size=(80, 2)), 10, axis=0)
+    assert 40 <= len(thinned_by_worth(copied)) <= 160
+    # The quantity that is worst off decides.
+    assert len(thinned_by_worth(np.column_stack([rng.normal(size=800), copied[:, 0]]))) <= 160
+    assert len(thinned_by_worth(rng.normal(size=(800, 1)))) >= 400
+
+
 def test_quantities_do_not_depend_on_how_components_are_numbered():
     mixture, rows = random_mixture(k=2, batch=(5,)), random_rows(12)
     found = quantities(mixture, rows)
@@ -48,7 +57,7 @@ def test_no_quantity_is_the_same_for_every_mixture(structure):
 
 
 def test_gibbs_is_asked_for_conjugate_structures_and_an_approximation_once():
-    assert cells(["full", "VEV"], ["advi"]) == [("full", "advi")]
+    assert cells(["full", "VEV"], ["advi", "pathfinder"]) == [("full", "advi"), ("full", "pathfinder")]
     assert cells(["full", "VEV"], ["gibbs", "nuts"]) == [("full", "gibbs"), ("full", "nuts"), ("VEV", "nuts")]
     with pytest.raises(ValueError, match="no engine 'magic'"):
         cells(["full"], ["magic"])
@@ -64,7 +73,29 @@ def test_the_table_says_which_cell_is_not_calibrated():
     assert "| full | gibbs | 100 | 3 | 200 (150) |" in text
     assert f"{ALARM:g}/{2 * len(QUANTITIES)}" in text
     assert text.endswith("not calibrated: full by nuts.")
+    assert "| full | advi, approximate | 100 |" in text
+    assert "conclude" in table(shown[2:])
     assert all(sum(counts) == 100 for counts in shown[0]["counts"].values())
+
+
+def test_cells_with_fewer_replications_and_with_refusals_have_pictures_of_their_own(tmp_path):
+    rng = np.random.default_rng(3)
+    shown = [
+        Cell("full", engine, rng.random((n, len(QUANTITIES))), np.full(n, 150.0), 200, refused)
+        for engine, n, refused in (("nuts", 100, 0), ("smc", 60, 0), ("laplace", 70, 30), ("advi", 20, 0))
+    ]
+    lines = draw_pictures(shown, tmp_path / "images")
+    assert [line.split(",")[1].split()[0] for line in lines] == ["100", "60", "70"]
+    assert len(list((tmp_path / "images").iterdir())) == 3
+
+
+@pytest.mark.slow
+def test_sequential_monte_carlo_begins_anew_with_the_rows_that_the_model_has_now():
+    problem, one, other = problem_of("spherical"), random_rows(12, seed=1), random_rows(12, seed=2) + 2.0
+    first, moved, again = (posterior_draws(problem, rows, "smc", 5) for rows in (one, other, one))
+    np.testing.assert_array_equal(first.means, again.means)
+    assert moved.mean.mean() > first.mean.mean() + 1.0
+    assert first.batch_shape == (1, PLANS["smc"].draws)
 
 
 @pytest.mark.slow

@@ -11,13 +11,14 @@ import pytest
 import xarray as xr
 
 import bayesgmm as bg
+from bayesgmm.bayes import chain_threads, gibbs, nutpie_chains
 from bayesgmm.bayes import checkpoint as checkpoints
-from bayesgmm.bayes import gibbs, nuts
 from bayesgmm.bayes.checkpoint import longest_block
 from bayesgmm.bayes.density import UnconstrainedDensity
 from bayesgmm.bayes.kept import Kept
 from bayesgmm.cli import Interrupted, main
 from bayesgmm.storage import CHECKPOINT, read_tree, write_tree
+from tests.bayes import interruptions
 from tests.bayes.densities import normal
 from tests.tolerances import assert_within_errors
 
@@ -57,30 +58,7 @@ def short_batches(monkeypatch):
 @pytest.fixture
 def stop_after(monkeypatch):
     """Return a function that arranges for an interruption after so many batches of all chains."""
-
-    def arrange(count, error=KeyboardInterrupt):
-        run_in_threads = gibbs.run_in_threads
-
-        def stopped(run, chains, **options):
-            left = count
-
-            def run_so_far(chain, advance):
-                def advance_so_far(steps):
-                    nonlocal left
-                    left -= 1
-                    return advance(steps) and left > 0
-
-                if left > 0:
-                    run(chain, advance_so_far)
-
-            found = run_in_threads(run_so_far, chains, **options)
-            if error is not KeyboardInterrupt:
-                raise error
-            return found
-
-        monkeypatch.setattr(gibbs, "run_in_threads", stopped)
-
-    return arrange
+    return partial(interruptions.stop_after, monkeypatch)
 
 
 def assert_same_draws(found, expected):
@@ -102,6 +80,7 @@ class TestGibbs:
         else:
             partial_fit = fit(checkpoint=path)
             kept = partial_fit.tree["posterior"].sizes
+            assert partial_fit.info.diagnostics["interrupted_after"] == kept["draw"]
             assert_same_draws(bg.load(path), partial_fit)
             np.testing.assert_array_equal(
                 partial_fit.mixture.means, uninterrupted.mixture.means[: kept["chain"], : kept["draw"]]
@@ -112,7 +91,7 @@ class TestGibbs:
         assert "resumed_after" not in resumed.info.settings
 
     def test_a_checkpoint_changes_nothing(self, fit, uninterrupted, tmp_path, monkeypatch):
-        monkeypatch.setattr(gibbs, "_NAP", 0.001)
+        monkeypatch.setattr(chain_threads, "_NAP", 0.001)
         assert_same_draws(fit(checkpoint=tmp_path / "run.zarr", checkpoint_seconds=0), uninterrupted)
         assert [found.name for found in tmp_path.iterdir()] == ["run.zarr"]
 
@@ -296,14 +275,13 @@ class TestCommand:
         first, again, other = (run(*command, k) for k in ("2", "2", "3"))
         assert (first[0], again[0], other[0]) == (0, 0, 1)
         assert bg.load("run.zarr").mixture.batch_shape == (4, 60)
-        assert other[2].endswith("n_components=2, and this call has n_components=3; make them equal, or name another "
-                                 "checkpoint.\n")  # fmt: skip
+        assert other[2].endswith("-k 2, and this call has -k 3; make them equal, or name another checkpoint.\n")
 
     @pytest.mark.parametrize(
         ("options", "status", "message"),
         [
             (["--method", "em"], 2, "--checkpoint goes with --method nuts or gibbs"),
-            (["--method", "laplace"], 1, "--checkpoint 'run.zarr' goes with --sampler nuts or 'gibbs'"),
+            (["--method", "laplace"], 1, "--checkpoint 'run.zarr' goes with --method nuts or 'gibbs'"),
         ],
     )
     def test_refusals(self, run, options, status, message):
@@ -404,6 +382,7 @@ class TestKept:
         vectors, stats = kept_draws((40, 40, 3)).joined().block(50)
         assert vectors.shape == (2, 40, 2)
         assert stats.attrs == {"interrupted_after": 40, "resumed_after": "7 83"}
+        assert kept_draws((50, 50, 3)).block(50)[1].attrs["interrupted_after"] == 50
 
     def test_the_geometry_is_learned_within_chains(self):
         """Two chains far apart: their distance is not a direction in which they move."""
@@ -442,13 +421,13 @@ class Stop:
 
     def __init__(self, monkeypatch, draws):
         self.draws, self.looks = draws, []
-        self.real = nuts._wait
-        monkeypatch.setattr(nuts, "_wait", self.wait)
+        self.real = nutpie_chains._wait
+        monkeypatch.setattr(nutpie_chains, "_wait", self.wait)
 
     def wait(self, samplers, look):
         """Look until there is enough."""
         while True:
-            vectors, _ = nuts._gather(nuts._quietly(samplers, "inspect"))
+            vectors, _ = nutpie_chains._gather(nutpie_chains._quietly(samplers, "inspect"))
             lengths = np.sum(~np.isnan(vectors).any(axis=2), axis=1)
             self.looks.append(lengths)
             if lengths.sum() >= self.draws:

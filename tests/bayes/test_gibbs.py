@@ -11,11 +11,13 @@ from scipy import stats
 from scipy.special import gammaln
 
 import bayesgmm as bg
-from bayesgmm.bayes import gibbs
+from bayesgmm.bayes import chain_threads, gibbs
 from bayesgmm.bayes.conjugate_model import read_prior
 from bayesgmm.bayes.model import build_model, start_values
 from bayesgmm.bayes.nuts import sample_nuts
-from bayesgmm.kernels.gibbs import Parameters, allocate, label_key, run_chain
+from bayesgmm.kernels.conditionals import Parameters
+from bayesgmm.kernels.gibbs import run_chain
+from bayesgmm.kernels.labels import allocate, label_key
 from bayesgmm.mixture import Mixture
 from bayesgmm.structure import as_structure
 from tests.bayes import geweke
@@ -343,7 +345,7 @@ def test_an_interruption_keeps_the_draws_made_so_far(model, start, monkeypatch):
     def interrupted(futures, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(gibbs, "wait", interrupted)
+    monkeypatch.setattr(chain_threads, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         sample(model, start, tune=100_000, draws=1)
     groups = sample(model, start, tune=0, draws=100_000)
@@ -362,7 +364,7 @@ def test_where_a_chain_fails_the_others_stop(failing):
         stopped.append(not all(advance(1) for _ in range(300_000)))
 
     with pytest.raises(ZeroDivisionError, match="in a chain"):
-        gibbs.run_in_threads(run, 3, cores=3, total=100, progress=False)
+        chain_threads.run_in_threads(run, 3, cores=3, total=100, progress=False)
     assert stopped == [True, True]
 
 
@@ -399,6 +401,10 @@ def test_poor_mixing_is_said_with_its_numbers_and_the_remedy():
     assert "4000 draws are worth 40 independent ones (1.0%)" in said
     assert "sampler='nuts'" in said
     assert "R-hat" not in gibbs.describe_mixing(max_r_hat=1.005, min_ess=40.0, n_draws=4000)
+    streamed = gibbs.describe_mixing(max_r_hat=1.234, min_ess=40.0, n_draws=4000, is_streamed=True)
+    assert streamed.startswith(said.split("; ")[0])
+    assert "use sampler='nuts'" not in streamed
+    assert "sampler='nuts' can be run on the sample of the rows" in streamed
     assert gibbs.describe_mixing(max_r_hat=1.005, min_ess=401.0, n_draws=4000) == ""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bayesgmm.bayes import nuts
+from bayesgmm.bayes import nutpie_chains, nuts
 from tests.bayes.densities import normal, two_means
 from tests.tolerances import assert_within_errors
 
@@ -36,9 +36,9 @@ class Interrupted:
 def sample(monkeypatch, *runs):
     density, _ = two_means(2.0)
     left = list(runs)
-    monkeypatch.setattr(nuts, "_begin", lambda *_arguments: left.pop(0))
+    monkeypatch.setattr(nutpie_chains, "_begin", lambda *_arguments: left.pop(0))
     starts = np.repeat(np.arange(len(runs)), [len(run.tree["posterior"]["vector"]) for run in runs])
-    return nuts.sample_vectors(density, starts[:, None] + np.zeros(2), 100, 50, 0, progress=False, options={})
+    return nutpie_chains.sample_vectors(density, starts[:, None] + np.zeros(2), 100, 50, 0, progress=False, options={})
 
 
 def test_an_interruption_keeps_the_chains_that_were_running_and_their_common_draws(monkeypatch):
@@ -66,9 +66,9 @@ def test_chains_start_where_they_are_told():
     """Modes so far apart that no chain leaves its own."""
     density, _ = two_means(8.0)
     starts = np.array([[-8.0, 8.0], [-8.0, 8.0], [8.0, -8.0]])
-    vectors, stats = nuts.sample_vectors(density, starts, 100, 100, 0, progress=False, options={})
+    vectors, stats = nutpie_chains.sample_vectors(density, starts, 100, 100, 0, progress=False, options={})
     np.testing.assert_array_equal(np.sign(vectors.mean(axis=1)), np.sign(starts))
-    again, _ = nuts.sample_vectors(density, starts, 100, 100, 0, progress=False, options={})
+    again, _ = nutpie_chains.sample_vectors(density, starts, 100, 100, 0, progress=False, options={})
     np.testing.assert_array_equal(vectors, again)
     assert "interrupted_after" not in stats.attrs
 
@@ -77,7 +77,7 @@ def test_whitened_chains_draw_from_the_same_density_in_fewer_steps():
     density, mean, cov = normal(6, seed=3)
     starts = np.tile(density.start, (4, 1))
     around = nuts._whitening(density, starts, "auto")
-    _, plain = nuts.sample_vectors(density, starts, 500, 150, 1, progress=False, options={})
+    _, plain = nutpie_chains.sample_vectors(density, starts, 500, 150, 1, progress=False, options={})
     vectors, stats = nuts._sample_whitened(density, around, starts, 500, 150, 1, progress=False, options={})
     flat = vectors.reshape(-1, 6)
     assert_within_errors(flat.mean(axis=0), mean, np.sqrt(np.diagonal(cov) / 1000))
@@ -110,12 +110,12 @@ def test_ctrl_c_ends_sampling_and_not_the_fit():
         import bayesgmm as bg
         table = bg.load_dataset("faithful")
         em = bg.fit_em(table, 2, seed=0)
-        from bayesgmm.bayes import nuts
-        begin = nuts._begin
+        from bayesgmm.bayes import nutpie_chains
+        begin = nutpie_chains._begin
         def begin_and_interrupt(*arguments):
             threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT)).start()
             return begin(*arguments)
-        nuts._begin = begin_and_interrupt
+        nutpie_chains._begin = begin_and_interrupt
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             fit = bg.fit_bayes(table, 2, em=em, seed=0, draws=10**6, tune=100, chains=2)

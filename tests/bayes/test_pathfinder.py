@@ -5,9 +5,9 @@ import pytest
 from scipy.optimize import LbfgsInvHessProduct
 from scipy.stats import multivariate_normal
 
-from bayesgmm.bayes import pathfinder
+from bayesgmm.bayes import diagnostics, pathfinder
 from bayesgmm.bayes.pathfinder import NormalApproximation, find_paths, weigh_paths
-from bayesgmm.errors import FitError
+from bayesgmm.errors import FitError, SamplingWarning
 from tests import tolerances
 from tests.bayes.densities import LOG_MASS, normal, two_means
 
@@ -75,3 +75,17 @@ def test_searches_that_come_nowhere_are_an_error():
     nowhere = type(density)(2, lambda _: (np.nan, np.zeros(2)), density.expand, density.start)
     with pytest.raises(FitError, match="no search"):
         find_paths(nowhere, np.zeros((2, 2)), np.random.default_rng(0))
+
+
+def test_weights_that_cannot_correct_an_approximation_are_a_warning():
+    told = {
+        "chains": 4,
+        "draws": 100,
+        "max_r_hat": 1.0,
+        "min_ess": 500.0,
+        "divergences": 0,
+        "labels_are_doubtful": False,
+    }
+    diagnostics.warn(told | {"efficiency": 0.2, "khat": 0.9})
+    with pytest.warns(SamplingWarning, match=r"cannot correct this approximation \(4.0% of the proposals count"):
+        diagnostics.warn(told | {"efficiency": 0.04, "khat": 0.4})

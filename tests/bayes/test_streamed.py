@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import bayesgmm as bg
-from bayesgmm.bayes import stream_fit
+from bayesgmm.bayes import laplace, stream_fit
 from bayesgmm.bayes.density import unconstrained_density
 from bayesgmm.bayes.model import build_model, start_values
 from bayesgmm.bayes.streamed_density import streamed_density
@@ -205,6 +205,31 @@ def test_laplace_equals_laplace_in_memory(em, mapped):
         assert found.info.diagnostics[name] == pytest.approx(expected.info.diagnostics[name], rel=1e-3)
 
 
+class TestAdviceCanBeFollowed:
+    """NUTS needs all rows, so it is not advised but for a sample of them, which every fit of a stream carries."""
+
+    FEW = {"draws": 4, "tune": 4, "chains": 1, "seed": 0, "starts": "em"}
+
+    def test_where_the_posterior_is_far_from_normal(self, mapped, em, monkeypatch):
+        monkeypatch.setattr(laplace, "LARGEST_KHAT", -1.0)
+        given = {"em": em, "sampler": "laplace", "draws": 50, "chains": 1, "seed": 0}
+        with pytest.raises(bg.FitError, match=r"should\); use sampler='nuts'$"):
+            bg.fit_bayes(ROWS, K, **given)
+        with pytest.raises(bg.FitError, match="use sampler='gibbs', or sampler='nuts' on a sample of the rows"):
+            bg.fit_bayes(mapped, K, max_memory=READ_AGAIN, **given)
+
+    def test_where_hardly_a_draw_is_legal(self):
+        with pytest.raises(bg.FitError, match=r"the approximation; do this$"):
+            laplace.weigh(np.zeros((9, 2)), np.full(9, -np.inf), remedy="do this")
+
+    def test_the_sample_that_is_named_can_be_sampled_by_nuts(self, mapped, fit):
+        of_em = bg.fit_em(mapped, K, start=START, seed=0, max_memory=READ_AGAIN)
+        for carrier in (of_em, fit):
+            found = bg.fit_bayes(carrier.prepared, K, **self.FEW)
+            assert found.holds_all_rows
+            assert found.n_rows == carrier.prepared.n_rows < N + 1
+
+
 # -------------------------------------------------------------------- what comes out, and what is refused
 
 
@@ -264,7 +289,8 @@ class TestRefusals:
             ({"thin": 0}, "thin=0"),
             ({"missing": "marginalize"}, "needs all rows in memory"),
             ({"draws": 0}, "draws=0"),
-            ({"structure": "VEV"}, "no exact conditionals for structure VEV"),
+            ({"structure": "VEV"}, "no exact conditionals for structure VEV; use sampler='laplace', or one of EII"),
+            ({"priors": bg.Priors(covariance="lkj")}, r"use Priors\(covariance='wishart'\) or sampler='laplace'"),
         ],
     )
     def test_arguments(self, arguments, message, em):
@@ -421,3 +447,8 @@ def test_a_cluster_of_two_processes(fate, tmp_path):
     np.testing.assert_array_equal(cluster, threads)
     assert_close(mapped, threads, EQUAL)
     assert found["is_lost"] == (fate == "killed")
+
+
+def test_chains_that_have_not_mixed_are_told_what_can_be_done(fit):
+    wanted = "sampler='nuts' can be run on the sample of the rows that the fit carries (fit.prepared)"
+    assert wanted in fit.info.diagnostics["mixing_in_words"]

@@ -1,15 +1,18 @@
 """The number of components: Richardson and Green's galaxies, Geweke's joint test, enumeration of partitions."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy import stats
 
 import bayesgmm as bg
-from bayesgmm.bayes import gibbs, random_components
+from bayesgmm.bayes import chain_threads, telescope
 from bayesgmm.bayes.gibbs import random_streams
 from bayesgmm.bayes.number_priors import number_belief
 from bayesgmm.bayes.random_components import number_of_components
-from bayesgmm.kernels.gibbs import DYNAMIC, PROCESS, STATIC, Parameters, run_telescope
+from bayesgmm.kernels.conditionals import Parameters
+from bayesgmm.kernels.telescope import DYNAMIC, PROCESS, STATIC, Number, run_telescope
 from bayesgmm.structure import as_structure
 from tests.bayes import geweke
 from tests.tolerances import ALGEBRA, EXACT, assert_close, assert_within_errors
@@ -159,7 +162,7 @@ def simulate_jointly(prior, belief, n, rng, size=12_000):
 
 def sample_in_turn(prior, belief, n, rng, size=30_000):
     d, p = len(prior.location), len(prior.guard)
-    k, alpha, number = 3, belief.alpha, belief.for_kernel()
+    k, alpha, number, left_out = 3, belief.alpha, belief.for_kernel(), -np.inf
     streams, bounds = random_streams(6, 0), np.array([0, n // 2, n])
     here = Parameters(
         np.full(belief.k_max, -np.log(3.0)),
@@ -173,7 +176,9 @@ def sample_in_turn(prior, belief, n, rng, size=30_000):
         rows, _ = geweke.draw_rows(n, np.exp(used[0]), *used[1:], rng)
         before = np.exp(used[0]), used[1].copy(), used[2].copy(), here.scale.copy()
         old_k, old_alpha = k, alpha
-        k, alpha = run_telescope(prior, number, rows, bounds, k, alpha, here, streams, 1, 1, labels, out)
+        k, alpha, left_out = run_telescope(
+            prior, number, rows, bounds, Number(k, alpha, left_out), here, streams, 1, 1, labels, out
+        )
         shown = 0 if belief.kind == PROCESS else old_k
         records.append(quantities(rows, *before, shown, int(out[0, 1]), old_alpha))
     return geweke.collect(records)
@@ -259,7 +264,7 @@ def test_the_text_shows_posterior_and_prior(found):
 def test_batches_and_cores_do_not_show(separated, monkeypatch):
     with pytest.warns(bg.SamplingWarning):
         whole = number_of_components(separated, **FEW)
-    monkeypatch.setattr(random_components, "BATCH", 2 * 150 * 10 * 7)
+    monkeypatch.setattr(telescope, "BATCH", 2 * 150 * 10 * 7)
     with pytest.warns(bg.SamplingWarning):
         parts = number_of_components(separated, cores=1, **FEW)
     np.testing.assert_array_equal(parts.allocations, whole.allocations)
@@ -268,29 +273,43 @@ def test_batches_and_cores_do_not_show(separated, monkeypatch):
 
 
 def test_allocations_are_thinned_where_they_would_be_too_large(separated, monkeypatch):
-    monkeypatch.setattr(random_components, "BATCH", 2 * 150 * 10 * 7)
+    monkeypatch.setattr(telescope, "BATCH", 2 * 150 * 10 * 7)
     with pytest.warns(bg.SamplingWarning):
         whole = number_of_components(separated, **FEW)
-    monkeypatch.setattr(random_components, "_MAX_LABELS", 2 * 60 * 150 // 4)
+    monkeypatch.setattr(telescope, "_MAX_LABELS", 2 * 60 * 150 // 4)
     with pytest.warns(bg.SamplingWarning):
         some = number_of_components(separated, **FEW)
     np.testing.assert_array_equal(some.allocations, whole.allocations[:, ::4])
     np.testing.assert_array_equal(some.allocations["draw"], np.arange(0, 60, 4))
 
 
-def test_an_interruption_ends_the_chains(separated, monkeypatch):
+def test_an_interruption_keeps_the_draws_made_so_far(separated, monkeypatch):
+    """The chains are stopped at once; what their batches have drawn by then is kept, or there is nothing to keep."""
+
     def interrupted(futures, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(gibbs, "wait", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(chain_threads, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="before the first draw"):
         number_of_components(separated, draws=10**6, thin=1)
+    with pytest.warns(bg.SamplingWarning) as caught:
+        result = number_of_components(separated, draws=10**6, tune=0, thin=1)
+    assert re.match(r"sampling was interrupted: \d chains of \d+ draws are kept", str(caught[0].message))
+    assert 0 < result.diagnostics["interrupted_after"] == result.draws.sizes["draw"] < 10**5
+    assert "sampling was interrupted" in repr(result)
+    assert result.allocations.sizes["draw"] == -(-result.draws.sizes["draw"] // 8)
 
 
 def test_a_number_that_k_max_decides_is_warned_of(separated):
     with pytest.warns(bg.SamplingWarning) as caught:
         number_of_components(separated, method="sparse", k_max=2, **FEW)
     assert any("fill as many components as k_max=2 allows; raise k_max" in str(warning.message) for warning in caught)
+
+
+def test_draws_that_are_too_few_to_be_judged_are_not(separated):
+    with pytest.warns(bg.SamplingWarning, match="4 draws are too few to be judged; sample longer"):
+        result = number_of_components(separated, draws=1, tune=0, thin=1, seed=1)
+    assert np.isnan(result.diagnostics["min_ess"])
 
 
 def test_too_few_draws_are_warned_of(separated):

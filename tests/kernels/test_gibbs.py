@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bayesgmm.kernels import gibbs as kernels
+from bayesgmm.kernels import labels as kernels
+from bayesgmm.kernels.conditionals import Parameters, Prior, draw_parameters
+from bayesgmm.kernels.conjugate import log_determinant, upper_cholesky, wishart
+from bayesgmm.kernels.gibbs import run_chain
+from bayesgmm.kernels.random_numbers import log_gamma, normal, uniform
+from bayesgmm.kernels.telescope import DYNAMIC, PROCESS, STATIC, fill_urn
 from tests.examples import random_mixture, random_rows
 from tests.tolerances import ALGEBRA, EXACT, assert_close, assert_within_errors
 
@@ -17,7 +22,7 @@ def parameters_of(mixture):
     with np.errstate(divide="ignore"):
         log_weights = np.log(mixture.weights)
     factors = np.linalg.cholesky(np.linalg.inv(mixture.covariances))
-    return kernels.Parameters(log_weights, mixture.means.copy(), factors, np.eye(mixture.n_features))
+    return Parameters(log_weights, mixture.means.copy(), factors, np.eye(mixture.n_features))
 
 
 def allocate(mixture, rows, copies, *, seed=0, is_diagonal=False, parts=1):
@@ -40,14 +45,14 @@ def test_the_generator_is_xoshiro256_plus_plus():
     """The first outputs from the state 1, 2, 3, 4 (Blackman & Vigna's reference code)."""
     published = [41943041, 58720359, 3588806011781223, 3591011842654386, 9228616714210784205, 9973669472204895162]
     state = np.array([1, 2, 3, 4], dtype=np.uint64)
-    found = [kernels._uniform(state) for _ in published]
+    found = [uniform(state) for _ in published]
     assert found == [((value >> 11) + 0.5) * 2.0**-53 for value in published]
 
 
 @pytest.mark.parametrize("shape", [0.01, 0.4, 1.0, 3.5, 800.0])
 def test_gamma_numbers_are_gamma(shape):
     state = stream(1)
-    draws = np.array([kernels._log_gamma_draw(shape, state) for _ in range(5000)])
+    draws = np.array([log_gamma(shape, state) for _ in range(5000)])
     assert np.all(np.isfinite(draws))
     # log X of a Gamma(a) number is loggamma; below 0.1 X itself underflows.
     assert stats.kstest(draws, stats.loggamma(shape).cdf).pvalue > 1e-3
@@ -55,7 +60,7 @@ def test_gamma_numbers_are_gamma(shape):
 
 def test_normal_numbers_are_normal():
     state = stream(2)
-    assert stats.kstest([kernels._normal(state) for _ in range(5000)], stats.norm.cdf).pvalue > 1e-3
+    assert stats.kstest([normal(state) for _ in range(5000)], stats.norm.cdf).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("p", [1, 3])
@@ -65,7 +70,7 @@ def test_wishart_matrices_are_those_of_scipy(p):
     rate, dof = root @ root.T + np.eye(p), p + 2.5
     factor, draws = np.zeros((p, p)), []
     for _ in range(4000):
-        kernels._wishart(dof, rate, state, factor)
+        wishart(dof, rate, state, factor)
         draws.append(factor @ factor.T)
     reference = stats.wishart(dof, np.linalg.inv(rate)).rvs(4000, random_state=rng).reshape(-1, p, p)
     for summary in (lambda m: np.linalg.slogdet(m)[1], lambda m: m[:, 0, -1], lambda m: m[:, -1, -1]):
@@ -75,10 +80,10 @@ def test_wishart_matrices_are_those_of_scipy(p):
 def test_matrices_are_factored_from_the_lower_right_corner():
     root = np.random.default_rng(0).normal(size=(4, 4))
     matrix, upper = root @ root.T + np.eye(4), np.zeros((4, 4))
-    kernels._upper_cholesky(matrix, upper)
+    upper_cholesky(matrix, upper)
     assert_close(upper @ upper.T, matrix, EXACT)
     np.testing.assert_array_equal(upper, np.triu(upper))
-    assert kernels._log_determinant(matrix) == pytest.approx(np.linalg.slogdet(matrix)[1])
+    assert log_determinant(matrix) == pytest.approx(np.linalg.slogdet(matrix)[1])
 
 
 def test_the_exponential_is_accurate_over_its_range():
@@ -146,14 +151,14 @@ def test_draws_do_not_depend_on_the_order_in_which_chunks_run():
     """A sweep of `run_chain` by hand, its chunks in reverse: a label's number is that of its row."""
     k, d, n = 2, 2, 900
     mixture, rows = random_mixture(k, d), random_rows(n, d)
-    prior = kernels.Prior(
+    prior = Prior(
         np.zeros(d), np.eye(d), 6.0, 4.0, np.eye(d), np.full(d, 1e-4), guard_is_normalised=False, is_diagonal=False,
         is_spherical=False, is_shared=False,
     )  # fmt: skip
     bounds, copies, concentration = np.array([0, 300, 600, 900]), np.ones(n, dtype=np.int64), np.ones(k)
     here, streams = parameters_of(mixture), np.stack([stream(seed) for seed in range(2)])
-    kept = kernels.Parameters(np.empty((1, k)), np.empty((1, k, d)), np.empty((1, k, d, d)), np.empty((0, 0, 0)))
-    kernels.run_chain(
+    kept = Parameters(np.empty((1, k)), np.empty((1, k, d)), np.empty((1, k, d, d)), np.empty((0, 0, 0)))
+    run_chain(
         prior, concentration, rows, copies, bounds, here, streams, 1, kept, np.empty(1), np.empty(1, dtype=np.int64)
     )
 
@@ -166,16 +171,16 @@ def test_draws_do_not_depend_on_the_order_in_which_chunks_run():
             np.empty(n, dtype=np.int16), *parts[chunk],
         )  # fmt: skip
     sums = [sum(part[j] for part in parts) for j in range(3)]
-    kernels.draw_parameters(prior, concentration, *sums, there, streams[-1])
+    draw_parameters(prior, concentration, *sums, there, streams[-1])
     for one, other in zip(here, there, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_the_urn_is_a_distribution_that_starts_with_one():
     out = np.empty(6)
-    kernels.fill_urn(1, 5, kernels.STATIC, 0.3, out)
+    fill_urn(1, 5, STATIC, 0.3, out)
     np.testing.assert_array_equal(out, [0, 1, 0, 0, 0, 0])
-    for kind in (kernels.STATIC, kernels.DYNAMIC, kernels.PROCESS):
-        kernels.fill_urn(1000, 5, kind, 0.7, out)
+    for kind in (STATIC, DYNAMIC, PROCESS):
+        fill_urn(1000, 5, kind, 0.7, out)
         assert out.sum() == pytest.approx(1.0)
         assert out[0] == 0.0

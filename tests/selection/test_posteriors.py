@@ -30,7 +30,7 @@ def quick(monkeypatch):
         calls["fit"].append((structure.code, k, seed, options))
         return build_fit(jitter(em.mixture, prepared.n_rows, chains=2, draws=100), prepared, structure=structure.code)
 
-    def evidence(fit, *, em, method, seed):
+    def evidence(fit, *, em, method, seed, progress):
         calls["evidence"].append((fit.n_components, method))
         if fit.n_components == 3 and method == "laplace":
             raise FitError("too far from normal")

@@ -14,7 +14,7 @@ from typing import Any
 __all__ = ["SYSTEMS", "open_system"]
 
 #: Modules of the adapters, by the name that stands in the tables.
-SYSTEMS = {"bayesgmm": "ours", "pymc": "usual_pymc", "numpyro": "jax_numpyro"}
+SYSTEMS = {"bayesgmm": "ours", "pymc": "usual_pymc", "numpyro": "jax_numpyro", "stan": "stan"}
 
 
 def open_system(name: str) -> Any:

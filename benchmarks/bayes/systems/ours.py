@@ -8,7 +8,7 @@ import numpy as np
 from bayesgmm.bayes.density import UnconstrainedDensity, unconstrained_density
 from bayesgmm.bayes.fit import fit_bayes
 from bayesgmm.bayes.model import build_model, start_values
-from bayesgmm.bayes.nuts import sample_vectors
+from bayesgmm.bayes.nutpie_chains import sample_vectors
 from bayesgmm.bayes.priors import Priors
 from bayesgmm.mixture import Mixture
 from bayesgmm.structure import as_structure
