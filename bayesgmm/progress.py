@@ -4,7 +4,7 @@ Results go to the output stream, so bars must not; and where the error stream is
 bar is only noise in a log.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -81,7 +81,7 @@ def follow[T](items: Iterable[T], what: str, *, total: int, progress: bool) -> l
 
 
 @contextmanager
-def working(what: str, *, progress: bool) -> Iterator[None]:
+def working(what: str, *, progress: bool) -> Iterator[Callable[[str], None]]:
     """Show that something is done of which nobody knows how long it takes, such as compiling.
 
     Parameters
@@ -93,9 +93,12 @@ def working(what: str, *, progress: bool) -> Iterator[None]:
 
     Yields
     ------
-    None
-        It is done in the meantime.
+    callable
+        Says with other words what is done by now.
     """
-    with progress_bar(progress=progress) as bar:
-        bar.add_task(what, total=None)
-        yield
+    if not progress:
+        yield lambda _text: None
+        return
+    with progress_bar(progress=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda text: bar.update(task, description=text)

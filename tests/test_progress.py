@@ -21,10 +21,15 @@ def run_partition(progress):
     bg.partition(np.random.default_rng(0).integers(3, size=(20, 30)), n_runs=2, progress=progress)
 
 
+def run_em(progress):
+    bg.fit_em(bg.load_dataset("faithful"), 2, seed=0, progress=progress)
+
+
 SHORT = {
     "track": (lambda progress: list(track("ab", "letters", total=2, progress=progress)), ["letters"]),
     "follow": (lambda progress: follow("ab", "letters", total=2, progress=progress), ["letters"]),
     "working": (run_working, ["compiling"]),
+    "fit_em": (run_em, ["passes over the data"]),
     "partition": (run_partition, ["blocks of the similarity matrix", "descents", "partitions broken up"]),
 }
 

@@ -21,6 +21,7 @@ from bayesgmm.em.arguments import (
     whole,
 )
 from bayesgmm.em.conjugate import ConjugatePrior
+from bayesgmm.em.loop import passes_shown
 from bayesgmm.em.maximise import maximise
 from bayesgmm.em.result import Told, log_jacobian, point_fit
 from bayesgmm.em.rows import StandardRows
@@ -52,6 +53,7 @@ def fit_em(
     max_eigenvalue_ratio: float | None = None,
     n_threads: int | None = None,
     max_memory: float | None = None,
+    progress: bool = False,
 ) -> MixtureFit:
     """Fit a Gaussian mixture by maximum likelihood, or to the mode of a posterior.
 
@@ -97,6 +99,8 @@ def fit_em(
         Threads; no influence on the result. Default: all cores where the data are large.
     max_memory : float, optional
         Bytes that rows may take in memory; what needs more is read chunk by chunk. Default half of what is available.
+    progress : bool, default False
+        Whether to show how many passes over the data the best runs have made.
 
     Returns
     -------
@@ -147,7 +151,8 @@ def fit_em(
             raise ArgumentError("labels needs all rows in memory, and these are read chunk by chunk; leave it out")
         return fit_stream(
             prepared, n_components, structure=structure, seed=seed, start=start, fix=fix, prior=prior,
-            max_eigenvalue_ratio=max_eigenvalue_ratio, n_threads=n_threads, max_memory=max_memory, **limits,
+            max_eigenvalue_ratio=max_eigenvalue_ratio, n_threads=n_threads, max_memory=max_memory,
+            progress=progress, **limits,
         )  # fmt: skip
     prepared.check_components(n_components)
     chosen = as_structure(structure, prepared.n_features)
@@ -157,21 +162,23 @@ def fit_em(
     bound = check_bound(max_eigenvalue_ratio, chosen, fixed)
     number = recorded_seed(seed)
     begun = time.perf_counter()
-    solution = maximise(
-        StandardRows(prepared.values, scaling),
-        n_components,
-        structure=chosen,
-        sample_weight=prepared.sample_weight,
-        start=standard_start(start, scaling, data, prepared, n_components, missing),
-        labels=None if known is None else known.components,
-        fixed=fixed.to_standard(scaling),
-        prior=read_prior(prior, scaling, limits["reg_covar"], fixed),
-        max_eigenvalue_ratio=bound,
-        rng=as_generator(number),
-        n_threads=n_threads,
-        features=prepared.features,
-        **limits,
-    )
+    with passes_shown(progress=progress) as tell:
+        solution = maximise(
+            StandardRows(prepared.values, scaling),
+            n_components,
+            structure=chosen,
+            sample_weight=prepared.sample_weight,
+            start=standard_start(start, scaling, data, prepared, n_components, missing),
+            labels=None if known is None else known.components,
+            fixed=fixed.to_standard(scaling),
+            prior=read_prior(prior, scaling, limits["reg_covar"], fixed),
+            max_eigenvalue_ratio=bound,
+            rng=as_generator(number),
+            n_threads=n_threads,
+            features=prepared.features,
+            progress=tell,
+            **limits,
+        )
     settings = limits | {"scale": prepared.scale, "n_dropped": prepared.n_dropped}
     settings |= {"start": "own"} if start is None else {"start": "given", "n_starts": 1}
     return point_fit(

@@ -9,7 +9,8 @@ The gain of a single step says nothing about what is left to gain (plain EM with
 measured 6e-8 per row short of its limit); the loop stops on the estimate of the whole remaining gain, twice in a row.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,9 +21,10 @@ from bayesgmm.em.degeneracy import conditions, degenerate_components
 from bayesgmm.em.knowledge import NOTHING, Knowledge
 from bayesgmm.em.m_step import m_step
 from bayesgmm.em.statistics import Moments, Parameters, Source, kind_of
+from bayesgmm.progress import working
 from bayesgmm.structure import CovarianceStructure
 
-__all__ = ["Progress", "Run", "Settings", "run_em"]
+__all__ = ["Progress", "Run", "Settings", "passes_shown", "run_em"]
 
 Floats = NDArray[np.float64]
 #: Called with (number of passes, log-likelihood) after every iteration.
@@ -140,6 +142,24 @@ class _Point:
     parameters: Parameters
     moments: Moments
     objective: float
+
+
+@contextmanager
+def passes_shown(*, progress: bool) -> Iterator[Progress]:
+    """Show how many passes over the data the run has made that is under way.
+
+    Parameters
+    ----------
+    progress : bool
+        Whether to show it; see `progress_bar`.
+
+    Yields
+    ------
+    callable
+        What `run_em` reports to.
+    """
+    with working("EM: looking for the best starts", progress=progress) as say:
+        yield lambda passes, _: say(f"EM: {passes} passes over the data")
 
 
 def run_em(data: Source, start: Parameters, settings: Settings, progress: Progress | None = None) -> Run:

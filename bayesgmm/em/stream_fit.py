@@ -24,6 +24,7 @@ from bayesgmm.data.survey import Survey, survey
 from bayesgmm.em.arguments import check_bound, positive, read_fixed, read_prior, standard_start, whole
 from bayesgmm.em.conjugate import ConjugatePrior
 from bayesgmm.em.fit import fit_em
+from bayesgmm.em.loop import passes_shown
 from bayesgmm.em.result import Told, point_fit
 from bayesgmm.em.statistics import Parameters
 from bayesgmm.em.streamed import StreamSource, maximise_stream
@@ -62,6 +63,7 @@ def fit_stream(
     max_eigenvalue_ratio: float | None = None,
     n_threads: int | None = None,
     max_memory: float | None = None,
+    progress: bool = False,
 ) -> MixtureFit:
     """Fit a Gaussian mixture by maximum likelihood to rows that are read chunk by chunk.
 
@@ -96,6 +98,8 @@ def fit_stream(
     max_memory : float, optional
         Bytes that rows may take in memory: the sample that is searched, and the packed rows where all of them fit.
         Default half of what is available. It has no influence on the result but through the size of the sample.
+    progress : bool, default False
+        Whether to show how many passes over the rows there have been.
 
     Returns
     -------
@@ -126,19 +130,21 @@ def fit_stream(
         sample = found.sampled(stream)
         if sample.n_rows == found.n_rows:
             return fit_em(
-                sample, k, structure=chosen, seed=number, start=start, n_threads=n_threads, **limits, **told
+                sample, k, structure=chosen, seed=number, start=start, n_threads=n_threads, progress=progress,
+                **limits, **told
             )  # fmt: skip
         sample.check_components(k)
         scaling = found.scaling(stream.about.scale, chosen)
         fixed = read_fixed(fix, chosen, scaling, k)
         bound = check_bound(max_eigenvalue_ratio, chosen, fixed)
         data = StreamSource(stream, found, scaling, workers, int(_SHARE_OF_PACKED * stream.memory(room)))
-        solution = maximise_stream(
-            data, scaling.standardize(sample.values), k, structure=chosen, sample_weight=sample.sample_weight,
-            start=_mixture_start(start, scaling, sample, k), fixed=fixed.to_standard(scaling),
-            prior=read_prior(prior, scaling, limits["reg_covar"], fixed), max_eigenvalue_ratio=bound,
-            rng=as_generator(number), n_threads=n_threads, features=stream.features, **limits,
-        )  # fmt: skip
+        with passes_shown(progress=progress) as tell:
+            solution = maximise_stream(
+                data, scaling.standardize(sample.values), k, structure=chosen, sample_weight=sample.sample_weight,
+                start=_mixture_start(start, scaling, sample, k), fixed=fixed.to_standard(scaling),
+                prior=read_prior(prior, scaling, limits["reg_covar"], fixed), max_eigenvalue_ratio=bound,
+                rng=as_generator(number), n_threads=n_threads, features=stream.features, progress=tell, **limits,
+            )  # fmt: skip
         best = solution.mixture
         log_certainty = data.log_certainty(Parameters(best.weights, best.means, best.covariances))
     settings = limits | {"scale": stream.about.scale, "n_dropped": found.n_incomplete, "rows": stream.about.what}

@@ -21,7 +21,7 @@ from bayesgmm.data.survey import Survey, clean
 from bayesgmm.em.conjugate import ConjugatePrior
 from bayesgmm.em.fixed import Fixed
 from bayesgmm.em.knowledge import Knowledge
-from bayesgmm.em.loop import Settings, run_em
+from bayesgmm.em.loop import Progress, Settings, run_em
 from bayesgmm.em.maximise import EMSolution, maximise, refuse_collinear, solution_of
 from bayesgmm.em.rows import Rows, StandardRows, pack
 from bayesgmm.em.search import Candidate, merged
@@ -139,6 +139,7 @@ def maximise_stream(
     rng: np.random.Generator | None = None,
     n_threads: int | None = None,
     features: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> EMSolution:
     """Maximise the likelihood of a Gaussian mixture on rows that are read chunk by chunk.
 
@@ -176,6 +177,8 @@ def maximise_stream(
         Threads of the search on the sample.
     features : sequence of str, optional
         Names of the columns, for messages.
+    progress : callable, optional
+        Called with (passes, log-likelihood) after every pass over all rows.
 
     Returns
     -------
@@ -199,18 +202,20 @@ def maximise_stream(
     if start is not None:
         moments = data.moments(Parameters(start.weights, start.means, start.covariances), kernels.FULL)
         parameters = pure_or_shrunk(moments, structure, floor, known)
-        finalists = [Candidate(run_em(data, parameters, settings.faithful()))]
+        finalists = [Candidate(run_em(data, parameters, settings.faithful(), progress))]
     else:
         scouted = maximise(
             sample, n_components, structure=structure, sample_weight=sample_weight, n_starts=n_starts,
             max_iter=max_iter, tol=max(tol, _SAMPLE_TOLERANCE), reg_covar=reg_covar, fixed=fixed, prior=prior,
             max_eigenvalue_ratio=max_eigenvalue_ratio, rng=rng, n_threads=n_threads, features=features,
         )  # fmt: skip
-        finalists = _finalists(data, scouted, settings)
+        finalists = _finalists(data, scouted, settings, progress)
     return solution_of(merged(finalists, data.total_weight), known.prior)
 
 
-def _finalists(data: StreamSource, scouted: EMSolution, settings: Settings) -> list[Candidate]:
+def _finalists(
+    data: StreamSource, scouted: EMSolution, settings: Settings, progress: Progress | None
+) -> list[Candidate]:
     """Run the best optima of the sample on all rows, the better ones to the end; those that collapse do not count."""
     audition = replace(settings, max_iter=min(_AUDITION_PASSES, settings.max_iter))
     final = replace(settings, n_plain=_N_PLAIN_CONTINUED)
@@ -218,7 +223,7 @@ def _finalists(data: StreamSource, scouted: EMSolution, settings: Settings) -> l
     for optimum in scouted.optima[:_N_AUDITIONS]:
         mixture = optimum.mixture
         try:
-            run = run_em(data, Parameters(mixture.weights, mixture.means, mixture.covariances), audition)
+            run = run_em(data, Parameters(mixture.weights, mixture.means, mixture.covariances), audition, progress)
         except np.linalg.LinAlgError:
             continue
         heard.append(Candidate(run, optimum.times_reached))
@@ -226,7 +231,7 @@ def _finalists(data: StreamSource, scouted: EMSolution, settings: Settings) -> l
     for candidate in merged(heard, data.total_weight):
         if sum(not one.run.degenerate for one in finalists) == _N_FINALISTS:
             break
-        run = run_em(data, candidate.run.parameters, final)
+        run = run_em(data, candidate.run.parameters, final, progress)
         finalists.append(replace(candidate, run=run.after(candidate.run)))
     if not finalists:
         raise FitError(
