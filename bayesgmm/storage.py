@@ -23,8 +23,9 @@ import platform
 import re
 import secrets
 import shutil
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from glob import escape
 from pathlib import Path
@@ -270,7 +271,9 @@ def remove_leftovers(target: Path, *, is_alone: bool = True) -> None:
     for found in target.parent.glob(f".{escape(target.name)}.*"):
         written = re.fullmatch(_TEMPORARY, found.name.removeprefix(f".{target.name}."))
         if written and (is_alone or (written["place"] == _place() and not _is_running(int(written["process"])))):
-            _remove(found)
+            # Another process may be removing it too.
+            with suppress(FileNotFoundError):
+                _remove(found)
 
 
 @cache
@@ -280,7 +283,7 @@ def _place() -> str:
         inside = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         inside = ""
-    return hashlib.sha256(f"{platform.node()} {inside}".encode()).hexdigest()[:8]
+    return hashlib.sha256(f"{platform.node()} {uuid.getnode()} {inside}".encode()).hexdigest()[:8]
 
 
 def _is_running(process: int) -> bool:

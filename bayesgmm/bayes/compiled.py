@@ -12,7 +12,7 @@ checks that it has not been changed since. A second fit of the same form compile
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from threading import Lock
+from threading import RLock
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pymc.initial_point import make_initial_point_fn
 from pymc.pytensorf import compile as compile_function
 from pymc.pytensorf import join_nonshared_inputs
+from pytensor.configdefaults import config
 from pytensor.graph.replace import clone_replace
 from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS
 from pytensor.link.numba.dispatch.basic import numba_njit
@@ -38,7 +39,7 @@ Floats = NDArray[np.float64]
 _FORMS: WeakKeyDictionary[pm.Model, tuple[Hashable, tuple[int, ...]]] = WeakKeyDictionary()
 # What belongs to a form, by what it is and the form.
 _KEPT: dict[Hashable, Any] = {}
-_KEEPING = Lock()
+_KEEPING = RLock()
 
 
 # -------------------------------------------------------------------- forms
@@ -90,10 +91,12 @@ def kept[T](what: str, model: pm.Model, make: Callable[[], T]) -> T:
     form = _form_of(model)
     if form is None:
         return make()
+    key = what, form, config.mode
     with _KEEPING:
-        if (what, form) not in _KEPT:
-            _KEPT[what, form] = make()
-        return _KEPT[what, form]
+        found: T = _KEPT[key] if key in _KEPT else make()
+        if found is not None:
+            _KEPT[key] = found
+        return found
 
 
 def data_of(model: pm.Model) -> list[NDArray[Any]]:
@@ -235,7 +238,7 @@ class Bound:
 
     def evaluate(self, vectors: Floats) -> tuple[Floats, Floats]:
         """Return log densities (S,) and gradients (S, size) at vectors (S, size); NaN where there is none."""
-        points = np.ascontiguousarray(vectors, dtype=float)
+        points = self._points(vectors)
         values, gradients = np.empty(len(points)), np.empty(points.shape)
         has_raised = self.compiled.density(points, gradients, values, self.table(len(points))) == 1
         if has_raised and len(points) > 1:
@@ -243,12 +246,20 @@ class Bound:
                 values[s : s + 1], gradients[s : s + 1] = self.evaluate(points[s : s + 1])
         return values, gradients
 
+    def _points(self, vectors: Floats) -> Floats:
+        points = np.ascontiguousarray(vectors, dtype=float)
+        if points.shape[1] != self.compiled.size:
+            raise ValueError(f"points have {points.shape[1]} coordinates; this density has {self.compiled.size}")
+        return points
+
     def expand(self, vectors: Floats) -> dict[str, NDArray[Any]]:
         """Return the model's variables, each (S, ...), at vectors (S, size)."""
-        points = np.ascontiguousarray(vectors, dtype=float)
+        points = self._points(vectors)
         sizes = [int(np.prod(shape)) for _, shape, _ in self.compiled.variables]
         out = np.empty((len(points), sum(sizes)))
-        self.compiled.expansion(points, out, out, table_of(self.expansion_data, len(points), sum(sizes)))
+        if self.compiled.expansion(points, out, out, table_of(self.expansion_data, len(points), sum(sizes))):
+            for point, row in zip(points, out, strict=True):
+                self.compiled.expansion(point[None], row, row, table_of(self.expansion_data, 1, sum(sizes)))
         parts = np.split(out, np.cumsum(sizes)[:-1], axis=1)
         return {
             name: part.reshape(-1, *shape).astype(dtype)
@@ -322,10 +333,14 @@ def _as_c_function(make: Callable[..., CFunction], function: Any) -> CFunction |
     # less of machine code to optimise.
     generated = source.__globals__.get("jitable_func", compiled).py_func
 
+    layout = [(value.dtype, value.ndim) for value in values]
+    # PyTensor's key does not know them: numba tells its functions apart by the kinds of arguments, ours has always the
+    # same.
+    kinds = "".join(f"{dtype.kind}{dtype.itemsize}x{ndim}" for dtype, ndim in layout)
+
     def remember(own: Any) -> bool:
         if key is not None:
-            CACHED_SRC_FUNCTIONS[own] = f"{key}-{make.__name__}-{VERSION}"
+            CACHED_SRC_FUNCTIONS[own] = f"{key}-{make.__name__}-{kinds}-{VERSION}"
         return key is not None
 
-    layout = [(value.dtype, value.ndim) for value in values]
     return make(numba_njit(generated, inline="always"), layout, remember)

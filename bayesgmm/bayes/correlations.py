@@ -2,8 +2,8 @@
 
 The third family of priors on covariances (math.md, 4.10), for the structures whose covariances are free matrices or
 free numbers. Correlation matrices are sampled by the partial correlations of their Cholesky factor, whose density under
-LKJ is known (Lewandowski, Kurowicka & Joe 2009); all components are done at once, by cumulative products and without a
-loop. A standard deviation whose prior has density at zero (half-normal) lets spikes in, so the guard of the other
+LKJ is known (Lewandowski, Kurowicka & Joe 2009); all components are done at once, at the price of D^4 multiplications
+for each. A standard deviation whose prior has density at zero (half-normal) lets spikes in, so the guard of the other
 families stands here too.
 """
 

@@ -18,7 +18,7 @@ from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_default_op_cache_key
 
-from bayesgmm.kernels.caching import VERSION
+from bayesgmm.kernels.caching import version_with
 from bayesgmm.kernels.gradient import log_likelihood_and_gradient, log_likelihood_by_precisions
 
 __all__ = [
@@ -29,6 +29,9 @@ __all__ = [
     "mixture_log_likelihood",
     "observed_log_likelihood",
 ]
+
+
+_VERSION = version_with(__file__)
 
 
 class Components(NamedTuple):
@@ -155,7 +158,7 @@ def _numba_mixture_log_likelihood(op: MixtureLogLikelihood, **_kwargs: Any) -> A
         )
         return np.asarray(value), by_weights, by_means, by_chols
 
-    return evaluate, VERSION
+    return evaluate, _VERSION
 
 
 @register_funcify_default_op_cache_key(IncompleteLogLikelihood)
@@ -178,7 +181,7 @@ def _numba_incomplete_log_likelihood(op: IncompleteLogLikelihood, **_kwargs: Any
         )
         return np.asarray(value), by_weights, by_means, by_precisions
 
-    return evaluate, VERSION
+    return evaluate, _VERSION
 
 
 _log_likelihood = MixtureLogLikelihood()

@@ -21,7 +21,7 @@ from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_defa
 from pytensor.tensor.utils import _parse_gufunc_signature
 
 from bayesgmm.kernels import matrices as kernels
-from bayesgmm.kernels.caching import VERSION
+from bayesgmm.kernels.caching import version_with
 
 __all__ = [
     "cholesky_factor",
@@ -36,8 +36,14 @@ __all__ = [
 ]
 
 
+_VERSION = version_with(__file__)
+
+
 class _Stacked(Op):
-    """An operation on stacks of arrays: its kernel knows one leading dimension, the operation any number of them."""
+    """An operation on stacks of arrays: its kernel knows one leading dimension, the operation any number of them.
+
+    Graphs that numba compiles have one; more there are only where PyTensor evaluates node by node.
+    """
 
     __props__ = ()
 
@@ -70,7 +76,11 @@ class _Stacked(Op):
 
     def perform(self, node: Apply, inputs: Sequence[Any], output_storage: Any) -> None:
         """Evaluate outside of compiled graphs."""
-        batch = np.shape(inputs[0])[: np.ndim(inputs[0]) - len(self.cores[0][0])]
+        shapes = zip(map(np.shape, inputs), self.cores[0], strict=True)
+        leading = {shape[: len(shape) - len(core)] for shape, core in shapes}
+        if len(leading) > 1:
+            raise ValueError(f"{self} wants stacks of the same length, not {sorted(leading)}")
+        batch = leading.pop()
         stacks = [np.ascontiguousarray(value).reshape(-1, *np.shape(value)[len(batch) :]) for value in inputs]
         found = self.kernel(*stacks)
         for storage, result in zip(output_storage, found if isinstance(found, tuple) else (found,), strict=True):
@@ -79,7 +89,15 @@ class _Stacked(Op):
 
 @_vectorize_node.register(_Stacked)
 def _vectorize_stacked(op: _Stacked, node: Apply, *batched_inputs: Any) -> Any:
-    return op.make_node(*batched_inputs)
+    """Put the leading dimensions of a batch before every input, also where it is the same for all of the batch."""
+    n_leading = [value.ndim - len(core) for value, core in zip(batched_inputs, op.cores[0], strict=True)]
+    most = n_leading.index(max(n_leading))
+    batch = [batched_inputs[most].shape[i] for i in range(n_leading[most])]
+    inputs = [
+        value if count == n_leading[most] else pt.broadcast_to(value, (*batch, *value.shape[count:]))
+        for value, count in zip(batched_inputs, n_leading, strict=True)
+    ]
+    return op.make_node(*inputs)
 
 
 class _Coordinates(_Stacked):
@@ -173,13 +191,15 @@ def _in_numba(kind: type[_Stacked]) -> None:
             def alone(first: Any) -> Any:
                 return kernel(np.ascontiguousarray(first))
 
-            return alone, VERSION
+            return alone, _VERSION
 
         @numba_njit
         def both(first: Any, second: Any) -> Any:
+            if len(first) != len(second):
+                raise ValueError("stacks of matrices differ in length")
             return kernel(np.ascontiguousarray(first), np.ascontiguousarray(second))
 
-        return both, VERSION
+        return both, _VERSION
 
 
 class _GeneralInverse(_Stacked):
@@ -278,7 +298,7 @@ def cholesky_factor(matrices: Any) -> Any:
     Returns
     -------
     TensorVariable
-        Shape (..., p, p); NaN where a matrix is not positive definite.
+        Shape (..., p, p); NaN from the column on at which a matrix is not positive definite.
     """
     return _factor(matrices)
 

@@ -16,6 +16,7 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 from numpy.typing import NDArray
+from pytensor.configdefaults import config
 
 from bayesgmm.bayes.compiled import mark_form
 from bayesgmm.bayes.correlations import lkj_components, lkj_hyperparameters, lkj_start
@@ -87,12 +88,14 @@ def build_model(
     Raises
     ------
     ArgumentError
-        When there is no such structure, or a prior is illegal.
+        When there is no such structure, a prior is illegal, or PyTensor is set to single precision.
 
     Notes
     -----
     The densities are math.md, 4.1 to 4.5 and 4.8 to 4.10.
     """
+    if config.floatX != "float64":
+        raise ArgumentError(f"pytensor.config.floatX={config.floatX!r} is too short for a mixture; set it to 'float64'")
     prepared = prepare(data)
     prepared.check_components(n_components)
     chosen = as_structure(structure, prepared.n_features)

@@ -147,7 +147,7 @@ def number_of_components(
     plan = Plan(
         read_prior(model, chosen, guard_is_normalised=True), belief,
         np.ascontiguousarray(model["rows"].get_value(), dtype=float), prepared.rows, int(draws), int(tune), sweeps,
-        keep_every(chains, draws, prepared.n_rows),
+        max(keep_every(chains, draws, prepared.n_rows), 1 if left is None else int(left.state.attrs["keep"])),
     )  # fmt: skip
     settings = {"seed": number, "draws": plan.draws, "tune": plan.tune, "chains": int(chains), "thin": sweeps,
                 "k_max": belief.k_max, "priors": as_priors(priors).to_dict()}  # fmt: skip

@@ -8,6 +8,7 @@ import numba
 import numpy as np
 
 from bayesgmm.kernels.em import FULL, em_pass
+from bayesgmm.kernels.matrices import fill_factor, pull_back_factor
 
 __all__ = ["log_likelihood_and_gradient", "log_likelihood_by_precisions"]
 
@@ -134,41 +135,6 @@ def log_likelihood_and_gradient(rows, row_weights, log_weights, means, chols):
 
 
 @_jit
-def _cholesky(matrix, order, chol):
-    """Fill `chol` with the lower Cholesky factor of a matrix whose rows and columns are put in `order`; NaN if none."""
-    for i in range(matrix.shape[0]):
-        for j in range(i + 1):
-            rest = matrix[order[i], order[j]]
-            for m in range(j):
-                rest -= chol[i, m] * chol[j, m]
-            chol[i, j] = np.sqrt(rest) if i == j else rest / chol[j, j]
-
-
-@_jit
-def _add_derivative_by_matrix(chol, grad_chol, order, total):
-    """Add sym(L^-T phi(L' G) L^-1), which is the derivative by the matrix L L' whose derivative by L is G."""
-    d = chol.shape[0]
-    part = np.zeros((d, d))
-    for i in range(d):
-        for j in range(i + 1):
-            for m in range(i, d):
-                part[i, j] += chol[m, i] * grad_chol[m, j]
-        part[i, i] *= 0.5
-    for j in range(d):
-        for i in range(d - 1, -1, -1):
-            for m in range(i + 1, d):
-                part[i, j] -= chol[m, i] * part[m, j]
-            part[i, j] /= chol[i, i]
-    for i in range(d):
-        for j in range(d - 1, -1, -1):
-            for m in range(j + 1, d):
-                part[i, j] -= part[i, m] * chol[m, j]
-            part[i, j] /= chol[j, j]
-            total[order[i], order[j]] += 0.5 * part[i, j]
-            total[order[j], order[i]] += 0.5 * part[i, j]
-
-
-@_jit
 def log_likelihood_by_precisions(rows, row_weights, members, bounds, orders, n_missing, log_weights, means, precisions):
     """Compute what `log_likelihood_and_gradient` does, by the precisions themselves, and of what was observed.
 
@@ -206,7 +172,7 @@ def log_likelihood_by_precisions(rows, row_weights, members, bounds, orders, n_m
     """
     k, d = means.shape
     value, by_weights, by_means, by_precisions = 0.0, np.zeros(k), np.zeros((k, d)), np.zeros((k, d, d))
-    chols, by_chol = np.zeros((k, d, d)), np.zeros((d, d))
+    chols, by_chol, turned, part_of_matrix = np.zeros((k, d, d)), np.zeros((d, d)), np.empty((d, d)), np.empty((d, d))
     for pattern in range(len(n_missing)):
         order, first = orders[pattern], n_missing[pattern]
         part, part_weights, part_means = rows, row_weights, np.empty((k, d - first))
@@ -215,7 +181,10 @@ def log_likelihood_by_precisions(rows, row_weights, members, bounds, orders, n_m
                 rows, row_weights, members[bounds[pattern] : bounds[pattern + 1]], order[first:]
             )
         for c in range(k):
-            _cholesky(precisions[c], order, chols[c])
+            for i in range(d):
+                for j in range(i + 1):
+                    turned[i, j] = precisions[c, order[i], order[j]]
+            fill_factor(turned, chols[c])
             for i in range(first, d):
                 part_means[c, i - first] = means[c, order[i]]
         seen = np.ascontiguousarray(chols[:, first:, first:])
@@ -227,7 +196,10 @@ def log_likelihood_by_precisions(rows, row_weights, members, bounds, orders, n_m
         for c in range(k):
             by_chol[:] = 0.0
             by_chol[first:, first:] = chol_part[c]
-            _add_derivative_by_matrix(chols[c], by_chol, order, by_precisions[c])
+            pull_back_factor(chols[c], by_chol, part_of_matrix)
+            for i in range(d):
+                for j in range(d):
+                    by_precisions[c, order[i], order[j]] += 0.5 * (part_of_matrix[i, j] + part_of_matrix[j, i])
             for i in range(first, d):
                 by_means[c, order[i]] += mean_part[c, i - first]
     return value, by_weights, by_means, by_precisions

@@ -12,6 +12,7 @@ __all__ = [
     "cholesky_factors",
     "coordinates_pullback",
     "factors_pullback",
+    "fill_factor",
     "general_inverses",
     "general_inverses_pullback",
     "gram_matrices",
@@ -20,6 +21,7 @@ __all__ = [
     "log_determinants",
     "precisions_of",
     "products",
+    "pull_back_factor",
     "totals",
 ]
 
@@ -27,7 +29,7 @@ _jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_jit
-def _fill_factor(matrix, chol):
+def fill_factor(matrix, chol):
     """Fill `chol` with the lower Cholesky factor; NaN where a matrix is not positive definite."""
     for i in range(chol.shape[0]):
         for j in range(i + 1):
@@ -49,12 +51,35 @@ def cholesky_factors(matrices):
     Returns
     -------
     ndarray, shape (n, p, p)
-        Lower triangular matrices L, L L' = A; NaN where A is not positive definite.
+        Lower triangular matrices L, L L' = A; NaN from the column on at which A is not positive definite. A singular
+        matrix has zeros there.
     """
     found = np.zeros(matrices.shape)
     for a in range(len(matrices)):
-        _fill_factor(matrices[a], found[a])
+        fill_factor(matrices[a], found[a])
     return found
+
+
+@_jit
+def pull_back_factor(chol, cotangent, part):
+    """Write L^-T phi(L' G) L^-1, of which the symmetric part is the derivative by L L' whose derivative by L is G."""
+    p = chol.shape[0]
+    for i in range(p):
+        for j in range(p):
+            part[i, j] = 0.0
+            for m in range(i, p if j <= i else i):
+                part[i, j] += chol[m, i] * cotangent[m, j]
+        part[i, i] *= 0.5
+    for j in range(p):
+        for i in range(p - 1, -1, -1):
+            for m in range(i + 1, p):
+                part[i, j] -= chol[m, i] * part[m, j]
+            part[i, j] /= chol[i, i]
+    for i in range(p):
+        for j in range(p - 1, -1, -1):
+            for m in range(j + 1, p):
+                part[i, j] -= part[i, m] * chol[m, j]
+            part[i, j] /= chol[j, j]
 
 
 @_jit
@@ -75,27 +100,12 @@ def factors_pullback(chols, cotangents):
         2016, "Differentiation of the Cholesky decomposition", arXiv:1602.07527).
     """
     n, p = chols.shape[:2]
-    found, part = np.zeros((n, p, p)), np.empty((p, p))
+    found, part = np.empty((n, p, p)), np.empty((p, p))
     for a in range(n):
-        chol = chols[a]
+        pull_back_factor(chols[a], cotangents[a], part)
         for i in range(p):
-            for j in range(p):
-                part[i, j] = 0.0
-                for m in range(i, p if j <= i else i):
-                    part[i, j] += chol[m, i] * cotangents[a, m, j]
-            part[i, i] *= 0.5
-        for j in range(p):
-            for i in range(p - 1, -1, -1):
-                for m in range(i + 1, p):
-                    part[i, j] -= chol[m, i] * part[m, j]
-                part[i, j] /= chol[i, i]
-        for i in range(p):
-            for j in range(p - 1, -1, -1):
-                for m in range(j + 1, p):
-                    part[i, j] -= part[i, m] * chol[m, j]
-                part[i, j] /= chol[j, j]
-                found[a, i, j] += 0.5 * part[i, j]
-                found[a, j, i] += 0.5 * part[i, j]
+            for j in range(i + 1):
+                found[a, i, j] = found[a, j, i] = 0.5 * (part[i, j] + part[j, i])
     return found
 
 
@@ -143,7 +153,7 @@ def log_determinants(matrices):
     logs, inverses = np.zeros(n), np.zeros((n, p, p))
     chol, root = np.zeros((p, p)), np.zeros((p, p))
     for a in range(n):
-        _fill_factor(matrices[a], chol)
+        fill_factor(matrices[a], chol)
         for i in range(p):
             logs[a] += 2.0 * np.log(chol[i, i])
             for j in range(i + 1):
@@ -335,7 +345,7 @@ def general_inverses(matrices):
     Returns
     -------
     logs : ndarray, shape (n,)
-        Logarithms of absolute determinants; -inf for singular matrices.
+        Logarithms of absolute determinants; -inf or NaN for singular matrices.
     inverses : ndarray, shape (n, p, p)
         The inverses.
     """
@@ -417,6 +427,8 @@ def products(first, second):
         The products.
     """
     n, p, q = first.shape
+    if second.shape[1] != q:
+        raise ValueError("the shapes of these matrices have no product")
     found = np.zeros((n, p, second.shape[2]))
     for a in range(n):
         for i in range(p):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pymc as pm
+import pytensor
 import pytest
 from pymc.initial_point import make_initial_point_fn
 
@@ -107,3 +108,15 @@ def test_the_log_prior_of_one_form_follows_the_numbers_of_each_model():
         assert set(marked) == set(plain)
         for name in plain:
             assert_close(marked[name], plain[name], EXACT)
+
+
+def test_models_that_differ_in_the_kind_of_their_data_only_do_not_share_machine_code():
+    found = {}
+    for dtype in ("int32", "int64", "float32"):
+        with build_model(np.arange(12.0)[:, None], 2) as model:
+            pm.Potential("pull", (pytensor.shared(np.array([3, -2], dtype=dtype)) * model["means"][:, 0]).sum())
+        density = unconstrained_density(model, {})
+        expected = model.compile_logp(mode="FAST_COMPILE")(model.initial_point(0))
+        found[dtype] = density.evaluate(density.start)[0], float(expected)
+    for value, expected in found.values():
+        assert value == pytest.approx(expected, rel=ALGEBRA)

@@ -129,3 +129,22 @@ def test_elimination_needs_its_pivots():
 def test_stacks_with_different_leading_dimensions_are_refused():
     with pytest.raises(TypeError, match="wants stacks"):
         product(pt.tensor3("a"), pt.tensor4("b"))
+
+
+def test_stacks_of_different_length_are_an_error_and_no_reading_beyond_the_end():
+    first, second = np.ones((3, 2, 2)), np.eye(2)[None]
+    places = [pt.tensor(shape=(None,) * 3, dtype="float64") for _ in range(2)]
+    for mode in ("FAST_COMPILE", "NUMBA"):
+        with pytest.raises(ValueError, match="length"):
+            pytensor.function(places, product(*places), mode=mode)(first, second)
+    with pytest.raises(ValueError, match="have no product"):
+        pytensor.function(places, product(*places), mode="FAST_COMPILE")(first, np.ones((3, 3, 2)))
+
+
+def test_a_batch_may_be_of_one_factor_only():
+    first, second = np.random.default_rng(1).normal(size=(2, 4, 3, 3))
+    places = [pt.tensor(shape=(None,) * 3, dtype="float64") for _ in range(2)]
+    many = pt.tensor(shape=(None,) * 4, dtype="float64")
+    together = vectorize_graph(product(*places), {places[0]: many})
+    found = pytensor.function([many, places[1]], together, mode="FAST_COMPILE")(np.stack([first, 2 * first]), second)
+    assert_close(found, np.stack([first @ second, 2 * first @ second]), ALGEBRA)
