@@ -20,7 +20,7 @@ from bayesgmm.bayes.number_priors import NumberBelief
 from bayesgmm.bayes.telescope import read_labels
 from bayesgmm.errors import FileFormatError
 from bayesgmm.showing import Shown
-from bayesgmm.storage import CHECKPOINT, read_tree, write_tree
+from bayesgmm.storage import CHECKPOINT, as_path, read_tree, write_tree
 from bayesgmm.structure import CovarianceStructure, as_structure
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class ComponentNumber(Shown):
         Path
             Where it was written; `ComponentNumber.load` reads it.
         """
-        return write_tree(self.tree, Path(path))
+        return write_tree(self.tree, as_path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> "ComponentNumber":
@@ -198,7 +198,7 @@ class ComponentNumber(Shown):
         FileFormatError
             When it is something else, is damaged, or the run has made too few draws.
         """
-        tree = read_tree(Path(path))
+        tree = read_tree(as_path(path))
         if _RECORD not in tree.attrs:
             raise FileFormatError(_what_else(tree, path))
         said, draws = json.loads(tree.attrs[_RECORD]), tree["posterior"].to_dataset()

@@ -8,7 +8,7 @@ number of leading dimensions, so that thousands of draws are one call.
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, cast
 
 import numpy as np
 import pytensor.tensor as pt
@@ -43,19 +43,39 @@ class _Stacked(Op):
     """An operation on stacks of arrays: its kernel knows one leading dimension, the operation any number of them.
 
     Graphs that numba compiles have one; more there are only where PyTensor evaluates node by node.
+
+    Parameters
+    ----------
+    name : str
+        The kernel, in kernels/matrices.py.
+    gufunc_signature : str
+        What is stacked, as NumPy's generalised functions say it.
+    derivative : callable, optional
+        From inputs, outputs and cotangents of the outputs to those of the inputs.
     """
 
-    __props__ = ()
+    __props__ = ("name", "gufunc_signature")
 
-    kernel: ClassVar[Callable[..., Any]]
-    #: What is stacked, as NumPy's generalised functions say it.
-    gufunc_signature: ClassVar[str]
+    def __init__(self, name: str, gufunc_signature: str, derivative: Callable[..., list[Any]] | None = None) -> None:
+        self.name, self.gufunc_signature, self.derivative = name, gufunc_signature, derivative
+
+    @property
+    def kernel(self) -> Callable[..., Any]:
+        """Return the compiled function."""
+        found: Callable[..., Any] = getattr(kernels, self.name)
+        return found
 
     @cached_property
     def cores(self) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
         """Return the letters of the dimensions of what is stacked, of inputs and of outputs."""
         inputs, outputs = _parse_gufunc_signature(self.gufunc_signature)
         return inputs, outputs
+
+    def pullback(self, inputs: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+        """Return derivatives by the inputs."""
+        if self.derivative is None:
+            raise NotImplementedError(f"{self} is a derivative, and has none of its own")
+        return self.derivative(inputs, outputs, cotangents)
 
     def make_node(self, *inputs: Any) -> Apply:
         """Build the node; inputs become float64 tensors, which must have the same leading dimensions, one at least."""
@@ -100,122 +120,65 @@ def _vectorize_stacked(op: _Stacked, node: Apply, *batched_inputs: Any) -> Any:
     return op.make_node(*inputs)
 
 
-class _Coordinates(_Stacked):
-    """Matrices L L' (..., p, p) of log-Cholesky coordinates (..., p (p + 1) / 2)."""
-
-    kernel = staticmethod(kernels.precisions_of)
-    gufunc_signature = "(m)->(p,p)"
-
-    def pullback(self, inputs: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
-        """Return derivatives by the coordinates."""
-        return [_coordinates_pullback(inputs[0], cotangents[0])]
-
-
-class _CoordinatesPullback(_Stacked):
-    kernel = staticmethod(kernels.coordinates_pullback)
-    gufunc_signature = "(m),(p,p)->(m)"
-
-
-class _Gram(_Stacked):
-    """Products A A' (..., p, p) of matrices A (..., p, q)."""
-
-    kernel = staticmethod(kernels.gram_matrices)
-    gufunc_signature = "(p,q)->(p,p)"
-
-    def pullback(self, inputs: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
-        """Return derivatives by the factors."""
-        return [_gram_pullback(inputs[0], cotangents[0])]
-
-
-class _GramPullback(_Stacked):
-    kernel = staticmethod(kernels.gram_pullback)
-    gufunc_signature = "(p,q),(p,p)->(p,q)"
-
-
-class _Factor(_Stacked):
-    """Lower Cholesky factors (..., p, p) of symmetric matrices (..., p, p)."""
-
-    kernel = staticmethod(kernels.cholesky_factors)
-    gufunc_signature = "(p,p)->(p,p)"
-
-    def pullback(self, inputs: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
-        """Return derivatives by the matrices."""
-        return [_factor_pullback(outputs[0], cotangents[0])]
-
-
-class _FactorPullback(_Stacked):
-    kernel = staticmethod(kernels.factors_pullback)
-    gufunc_signature = "(p,p),(p,p)->(p,p)"
-
-
-class _Total(_Stacked):
-    """Sums (..., p, q) of matrices (..., k, p, q)."""
-
-    kernel = staticmethod(kernels.totals)
-    gufunc_signature = "(k,p,q)->(p,q)"
-
-    def pullback(self, inputs: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
-        """Return derivatives by the terms."""
-        return [pt.zeros_like(inputs[0]) + pt.expand_dims(cotangents[0], -3)]
-
-
-class _LogDeterminant(_Stacked):
-    """Log determinants (...) and inverses (..., p, p) of symmetric, positive definite matrices (..., p, p)."""
-
-    kernel = staticmethod(kernels.log_determinants)
-    gufunc_signature = "(p,p)->(),(p,p)"
-
-    def pullback(self, inputs: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
-        """Return derivatives by the matrices, which the forward pass has computed already for the log determinants."""
-        return [_of_both(cotangents, outputs[1], lambda G: _inverse_pullback(outputs[1], G))]
-
-
-class _InversePullback(_Stacked):
-    kernel = staticmethod(kernels.inverse_pullback)
-    gufunc_signature = "(p,p),(p,p)->(p,p)"
-
-
-def _in_numba(kind: type[_Stacked]) -> None:
-    """Let compiled graphs call the kernel of an operation."""
-    kernel = kind.kernel
-
-    @register_funcify_default_op_cache_key(kind)
-    def funcify(op: Any, node: Apply, **_kwargs: Any) -> Any:
-        first: Any = node.inputs[0]
-        if first.ndim - len(op.cores[0][0]) != 1:
-            raise NotImplementedError(f"{op} is compiled for one leading dimension")
-
-        if len(node.inputs) == 1:
-
-            @numba_njit
-            def alone(first: Any) -> Any:
-                return kernel(np.ascontiguousarray(first))
-
-            return alone, _VERSION
+@register_funcify_default_op_cache_key(_Stacked)
+def _numba_stacked(op: _Stacked, node: Apply, **_kwargs: Any) -> Any:
+    kernel, first = op.kernel, cast("Any", node.inputs[0])
+    if first.ndim - len(op.cores[0][0]) != 1:
+        raise NotImplementedError(f"{op} is compiled for one leading dimension")
+    if len(node.inputs) == 1:
 
         @numba_njit
-        def both(first: Any, second: Any) -> Any:
-            if len(first) != len(second):
-                raise ValueError("stacks of matrices differ in length")
-            return kernel(np.ascontiguousarray(first), np.ascontiguousarray(second))
+        def alone(first: Any) -> Any:
+            return kernel(np.ascontiguousarray(first))
 
-        return both, _VERSION
+        return alone, _VERSION
 
+    @numba_njit
+    def both(first: Any, second: Any) -> Any:
+        if len(first) != len(second):
+            raise ValueError("stacks of matrices differ in length")
+        return kernel(np.ascontiguousarray(first), np.ascontiguousarray(second))
 
-class _GeneralInverse(_Stacked):
-    """Logarithms of absolute determinants (...) and inverses (..., p, p) of matrices of any kind."""
-
-    kernel = staticmethod(kernels.general_inverses)
-    gufunc_signature = "(p,p)->(),(p,p)"
-
-    def pullback(self, inputs: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
-        """Return derivatives by the matrices."""
-        return [_of_both(cotangents, outputs[1].mT, lambda G: _general_inverse_pullback(outputs[1], G))]
+    return both, _VERSION
 
 
-class _GeneralInversePullback(_Stacked):
-    kernel = staticmethod(kernels.general_inverses_pullback)
-    gufunc_signature = "(p,p),(p,p)->(p,p)"
+# -------------------------------------------------------------------- the operations and their derivatives
+
+
+_by_coordinates = _Stacked("coordinates_pullback", "(m),(p,p)->(m)")
+_by_gram_factor = _Stacked("gram_pullback", "(p,q),(p,p)->(p,q)")
+_by_factored = _Stacked("factors_pullback", "(p,p),(p,p)->(p,p)")
+_by_inverted = _Stacked("inverse_pullback", "(p,p),(p,p)->(p,p)")
+_by_inverted_of_any_kind = _Stacked("general_inverses_pullback", "(p,p),(p,p)->(p,p)")
+
+
+def _coordinates_derivative(inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
+    return [_by_coordinates(inputs[0], cotangents[0])]
+
+
+def _gram_derivative(inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
+    return [_by_gram_factor(inputs[0], cotangents[0])]
+
+
+def _factor_derivative(inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
+    return [_by_factored(outputs[0], cotangents[0])]
+
+
+def _total_derivative(inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
+    return [pt.zeros_like(inputs[0]) + pt.expand_dims(cotangents[0], -3)]
+
+
+def _product_derivative(inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
+    first, second = inputs
+    return [_product(cotangents[0], second.mT), _product(first.mT, cotangents[0])]
+
+
+def _log_determinant_derivative(inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
+    return [_of_both(cotangents, outputs[1], lambda cotangent: _by_inverted(outputs[1], cotangent))]
+
+
+def _general_inverse_derivative(inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
+    return [_of_both(cotangents, outputs[1].mT, lambda cotangent: _by_inverted_of_any_kind(outputs[1], cotangent))]
 
 
 def _of_both(cotangents: Sequence[Any], by_log: Any, by_inverse: Callable[[Any], Any]) -> Any:
@@ -229,30 +192,13 @@ def _of_both(cotangents: Sequence[Any], by_log: Any, by_inverse: Callable[[Any],
     return sum(parts[1:], start=parts[0])
 
 
-class _Product(_Stacked):
-    """Products of matrices (..., p, q) and (..., q, r)."""
-
-    kernel = staticmethod(kernels.products)
-    gufunc_signature = "(p,q),(q,r)->(p,r)"
-
-    def pullback(self, inputs: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
-        """Return derivatives by both factors."""
-        first, second = inputs
-        return [self(cotangents[0], second.mT), self(first.mT, cotangents[0])]
-
-
-for _kind in (
-    _Coordinates, _CoordinatesPullback, _Gram, _GramPullback, _Factor, _FactorPullback, _Total, _LogDeterminant,
-    _InversePullback, _GeneralInverse, _GeneralInversePullback, _Product,
-):  # fmt: skip
-    _in_numba(_kind)
-
-_coordinates, _coordinates_pullback = _Coordinates(), _CoordinatesPullback()
-_gram, _gram_pullback = _Gram(), _GramPullback()
-_factor, _factor_pullback, _total = _Factor(), _FactorPullback(), _Total()
-_log_determinant, _inverse_pullback = _LogDeterminant(), _InversePullback()
-_general_inverse, _general_inverse_pullback = _GeneralInverse(), _GeneralInversePullback()
-_product = _Product()
+_coordinates = _Stacked("precisions_of", "(m)->(p,p)", _coordinates_derivative)
+_gram = _Stacked("gram_matrices", "(p,q)->(p,p)", _gram_derivative)
+_factor = _Stacked("cholesky_factors", "(p,p)->(p,p)", _factor_derivative)
+_total = _Stacked("totals", "(k,p,q)->(p,q)", _total_derivative)
+_product = _Stacked("products", "(p,q),(q,r)->(p,r)", _product_derivative)
+_log_determinant = _Stacked("log_determinants", "(p,p)->(),(p,p)", _log_determinant_derivative)
+_general_inverse = _Stacked("general_inverses", "(p,p)->(),(p,p)", _general_inverse_derivative)
 
 
 def precisions_of_coordinates(coordinates: Any) -> Any:

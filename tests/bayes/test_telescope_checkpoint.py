@@ -118,6 +118,18 @@ def test_draws_may_grow(share, tmp_path, monkeypatch):
     assert len(long.allocations["draw"]) == -(-101 // {1: 2, 2: 4, 3: 8}[share])
 
 
+def test_fewer_draws_than_were_asked_for_at_first_keep_labels_as_seldom(short_batches, monkeypatch, tmp_path):
+    """Labels that a run has not kept cannot be had, however short it becomes."""
+    path, call = tmp_path / "run.zarr", {"chains": 1}
+    monkeypatch.setattr(telescope, "_MAX_LABELS", 20 * len(TABLE))
+    with monkeypatch.context() as patch:
+        interruptions.stop_after(patch, 6)
+        assert number(checkpoint=path, **call).draws.sizes["draw"] < 20
+    found = number(checkpoint=path, **call | {"draws": 20})
+    xr.testing.assert_identical(found.draws, number(**call | {"draws": 20}).draws)
+    xr.testing.assert_identical(found.allocations, number(**call).allocations[:, : found.allocations.sizes["draw"]])
+
+
 def test_seed_and_thin_that_are_not_given_are_those_of_the_checkpoint(tmp_path):
     path, call = tmp_path / "run.zarr", {"seed": None, "thin": None, "tune": 4, "chains": 1}
     first = number(**call | {"draws": 10_000 // 50, "checkpoint": path})
@@ -135,6 +147,12 @@ def test_whatever_ends_it_leaves_a_checkpoint(short_batches, stop_after, tmp_pat
     with pytest.raises(Interrupted):
         number(checkpoint=tmp_path / "run.zarr")
     assert bg.ComponentNumber.load(tmp_path / "run.zarr").draws.sizes == {"chain": 1, "draw": 40}
+
+
+def test_what_is_no_path_is_refused_in_a_sentence(uninterrupted):
+    for call in (uninterrupted.save, bg.ComponentNumber.load):
+        with pytest.raises(bg.ArgumentError, match="path=3 must be the name of a file"):
+            call(3)
 
 
 KILLED = """
