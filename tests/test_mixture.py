@@ -101,10 +101,10 @@ class TestDensities:
 
     @pytest.mark.parametrize(("k", "d", "batch"), [(1, 1, ()), (3, 2, ()), (2, 5, (4,)), (4, 3, (2, 17))])
     def test_the_compiled_pass_and_numpy_agree(self, k, d, batch, monkeypatch):
-        mixture, X = random_mixture(k, d, batch=batch), random_rows(701, d)
+        mixture, X = random_mixture(k, d, batch=batch), random_rows(5001, d)
         expected = mixture.log_density(X), mixture.responsibilities(X)
         monkeypatch.setattr("bayesgmm.mixture.densities._LARGE", 0)
-        monkeypatch.setattr("bayesgmm.mixture.densities._BLOCKS_OF_TASK", 2)
+        monkeypatch.setattr("bayesgmm.mixture.densities._ROWS_OF_TASK", 4000)
         assert_close(mixture.log_density(X), expected[0], EXACT)
         assert_close(mixture.responsibilities(X), expected[1], EXACT)
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesgmm.data import Scaling
+from bayesgmm.kernels.em import rows_of_block
 
 __all__ = ["Rows", "StandardRows", "has_missing", "merge_repeated", "pack"]
 
@@ -156,7 +157,7 @@ def pack(Z: Floats | StandardRows, sample_weight: Floats | None = None) -> Rows:
     if sample_weight is not None and not np.all(sample_weight > 0.0):
         chosen = np.flatnonzero(sample_weight > 0.0)
         n, sample_weight = len(chosen), sample_weight[chosen]
-    size = _block_size(n, d)
+    size = rows_of_block(n, d)
     n_blocks = max(1, -(-n // size))
     blocks = _aligned_empty((n_blocks, d, size))
     at_once = max(1, _ROWS_AT_ONCE // size)
@@ -187,12 +188,6 @@ def _write(out: Floats, columns: NDArray[Any], scaling: Scaling | None) -> None:
     else:
         np.subtract(columns, scaling.shift[:, None], out=out)
         np.divide(out, scaling.scale[:, None], out=out)
-
-
-def _block_size(n: int, d: int) -> int:
-    """Rows per block: the scratch of a block stays in the second-level cache; few rows are not padded beyond need."""
-    largest = 1024 if d <= 4 else 256 if d <= 32 else 128
-    return min(largest, 8 * -(-max(n, 1) // 8))
 
 
 def _padded_weights(sample_weight: Floats | None, n: int, n_blocks: int, size: int) -> Floats:

@@ -25,14 +25,27 @@ import numpy as np
 from bayesgmm.kernels.distances import DIAGONAL, FULL, SPHERICAL, TIED, log_joint, whiten
 from bayesgmm.kernels.elementary import exponential, logarithm
 from bayesgmm.kernels.moments import add_moments
+from bayesgmm.kernels.scratch import scratch, scratch_rows
 
-__all__ = ["DIAGONAL", "FULL", "SPHERICAL", "TIED", "density_pass", "em_pass"]
+__all__ = ["DIAGONAL", "FULL", "SPHERICAL", "TIED", "density_pass", "em_pass", "rows_of_block"]
 
 # Infinities and NaN keep their meaning; only the order of sums is left to the compiler.
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
 
 _LOWEST = -650.0
 _LOWEST_LOG = -5e299
+
+
+@_jit
+def rows_of_block(n, d):
+    """Return how many rows of n a block should have, a multiple of 8; all blocks have the same, but for padding.
+
+    A sum over a block costs something to begin with, which many rows share; the scratch of a block should stay in the
+    second-level cache. Measured for the kinds FULL and DIAGONAL from 1 to 128 features.
+    """
+    most = 2048 if d <= 8 else 1024 if d <= 16 else 512 if d <= 128 else 128
+    n_blocks = max(1, -(-n // most))
+    return max(8, 8 * (-(-n // (8 * n_blocks))))
 
 
 @_jit
@@ -120,18 +133,17 @@ def em_pass(kind, blocks, weights, first, last, means, factors, log_constants, l
     """
     d, size = blocks.shape[1:]
     k = means.shape[0]
-    c, rc, white = np.empty((d, size)), np.empty((d, size)), np.empty((d, size))
-    y, q, top, total = np.empty((4, size)), np.empty(size), np.empty(size), np.empty(size)
-    r = np.empty((k, size))
+    white, y, r = scratch_rows(d, size), scratch_rows(4, size), scratch_rows(k, size)
+    q, top, total = scratch(size), scratch(size), scratch(size)
     for block in range(first, last):
         x = blocks[block]
         if kind == TIED:
             whiten(factors[0], x, y, white)
             x = white
         w = weights[max(0, block - blocks.shape[0] + weights.shape[0])]
-        log_joint(kind, x, means, factors, log_constants, c, y, q, r)
+        log_joint(kind, x, means, factors, log_constants, y, q, r)
         log_likelihoods[0] += _normalise(r, w, top, total)
-        add_moments(kind, x, r, means, c, rc, s0, s1, s2)
+        add_moments(kind, x, r, means, s0, s1, s2)
 
 
 @_jit
@@ -151,14 +163,13 @@ def density_pass(blocks, first, last, means, factors, log_constants, log_densiti
     responsibilities : ndarray of float64, shape (S, n, K) or (0, n, K)
         Written in place, unless its length is zero.
     """
-    d, size = blocks.shape[1:]
-    k = means.shape[1]
-    c, y, q = np.empty((d, size)), np.empty((4, size)), np.empty(size)
-    r, top, total, ones = np.empty((k, size)), np.empty(size), np.empty(size), np.ones(size)
+    k, size = means.shape[1], blocks.shape[2]
+    y, r = scratch_rows(4, size), scratch_rows(k, size)
+    q, top, total, ones = scratch(size), scratch(size), scratch(size), np.ones(size)
     is_wanted = responsibilities.shape[0] > 0
     for s in range(means.shape[0]):
         for block in range(first, last):
-            log_joint(FULL, blocks[block], means[s], factors[s], log_constants[s], c, y, q, r)
+            log_joint(FULL, blocks[block], means[s], factors[s], log_constants[s], y, q, r)
             for j in range(k):
                 row = r[j]
                 for b in range(size):

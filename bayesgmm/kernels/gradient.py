@@ -7,46 +7,42 @@ precisions (math.md, 4.6), or by the precisions themselves, where rows lack valu
 import numba
 import numpy as np
 
-from bayesgmm.kernels.em import FULL, em_pass
+from bayesgmm.kernels.em import FULL, em_pass, rows_of_block
 from bayesgmm.kernels.matrices import fill_factor, pull_back_factor
+from bayesgmm.kernels.scratch import scratch_rows
 
 __all__ = ["log_likelihood_and_gradient", "log_likelihood_by_precisions"]
 
 # Infinities and NaN keep their meaning; only the order of sums is left to the compiler.
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
 
-_ROWS = 256
-_BLOCKS = 16
 _HALF_LOG_2PI = 0.9189385332046727
 
 
 @_jit
-def _load(rows, row_weights, start, blocks, weights):
-    """Fill blocks with rows, features in reverse order; rows of weight zero, and padding, become zeros."""
+def _load(rows, row_weights, start, block, weights):
+    """Fill a block with rows, features in reverse order; rows of weight zero, and padding, become zeros."""
     n, d = rows.shape
-    size = blocks.shape[2]
-    for block in range(blocks.shape[0]):
-        first = start + block * size
-        count = max(0, min(size, n - first))
-        has_zeros = count < size
-        w = weights[block]
-        for b in range(count):
-            w[b] = row_weights[first + b]
-            has_zeros |= w[b] == 0.0
-        for b in range(count, size):
-            w[b] = 0.0
-        if d == 2:
-            _unzip(rows[first : first + count], blocks[block])
-        else:
-            for i in range(d):
-                x = blocks[block, i]
-                for b in range(count):
-                    x[b] = rows[first + b, d - 1 - i]
-        if has_zeros:
-            for b in range(size):
-                if w[b] == 0.0:
-                    for i in range(d):
-                        blocks[block, i, b] = 0.0
+    size = len(weights)
+    count = min(size, n - start)
+    has_zeros = count < size
+    for b in range(count):
+        weights[b] = row_weights[start + b]
+        has_zeros |= weights[b] == 0.0
+    for b in range(count, size):
+        weights[b] = 0.0
+    if d == 2:
+        _unzip(rows[start : start + count], block)
+    else:
+        for i in range(d):
+            x = block[i]
+            for b in range(count):
+                x[b] = rows[start + b, d - 1 - i]
+    if has_zeros:
+        for b in range(size):
+            if weights[b] == 0.0:
+                for i in range(d):
+                    block[i, b] = 0.0
 
 
 @_jit
@@ -123,12 +119,11 @@ def log_likelihood_and_gradient(rows, row_weights, log_weights, means, chols):
     _reverse(log_weights, means, chols, reversed_means, factors, constants)
     if not np.isfinite(constants.sum() + reversed_means.sum() + factors.sum()):
         return np.nan, s0 * np.nan, grad_means * np.nan, grad_chols * np.nan
-    size = min(_ROWS, 8 * (-(-n // 8)))
-    n_blocks = min(_BLOCKS, -(-n // size))
-    blocks, weights = np.empty((n_blocks, d, size)), np.empty((n_blocks, size))
-    for start in range(0, n, n_blocks * size):
-        _load(rows, row_weights, start, blocks, weights)
-        em_pass(FULL, blocks, weights, 0, n_blocks, reversed_means, factors, constants, value, s0, s1, s2)
+    size = rows_of_block(n, d)
+    block, weights = scratch_rows(d, size).reshape((1, d, size)), scratch_rows(1, size)
+    for start in range(0, n, size):
+        _load(rows, row_weights, start, block[0], weights[0])
+        em_pass(FULL, block, weights, 0, 1, reversed_means, factors, constants, value, s0, s1, s2)
     for c in range(k):
         _chain_rule(chols[c], s0[c], s1[c], s2[c], grad_means[c], grad_chols[c])
     return value[0], s0, grad_means, grad_chols

@@ -7,7 +7,7 @@ as those of distances.py.
 import numba
 import numpy as np
 
-from bayesgmm.kernels.distances import FULL, TIED
+from bayesgmm.kernels.distances import FULL, TIED, four
 
 __all__ = ["add_moments"]
 
@@ -16,58 +16,68 @@ _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reasso
 
 
 @_jit
-def _second_moment_tile(rc, c, j, i, out):
-    """Add the sums over rows of rc[j:j+4] c[i:i+4]' to out."""
-    c0, c1, c2, c3 = c[i], c[i + 1], c[i + 2], c[i + 3]
-    r0, r1, r2, r3 = rc[j], rc[j + 1], rc[j + 2], rc[j + 3]
+def _add_side_tile(x, r, mean, j, i, s2):
+    """Add the second moments of features j to j + 3 with features i to i + 3, which come before them."""
+    u0, u1, u2, u3 = four(x, j)
+    n0, n1, n2, n3 = four(mean, j)
+    x0, x1, x2, x3 = four(x, i)
+    m0, m1, m2, m3 = four(mean, i)
     s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = 0.0
     s20 = s21 = s22 = s23 = s30 = s31 = s32 = s33 = 0.0
-    for b in range(c.shape[1]):
-        s00 += r0[b] * c0[b]
-        s01 += r0[b] * c1[b]
-        s02 += r0[b] * c2[b]
-        s03 += r0[b] * c3[b]
-        s10 += r1[b] * c0[b]
-        s11 += r1[b] * c1[b]
-        s12 += r1[b] * c2[b]
-        s13 += r1[b] * c3[b]
-        s20 += r2[b] * c0[b]
-        s21 += r2[b] * c1[b]
-        s22 += r2[b] * c2[b]
-        s23 += r2[b] * c3[b]
-        s30 += r3[b] * c0[b]
-        s31 += r3[b] * c1[b]
-        s32 += r3[b] * c2[b]
-        s33 += r3[b] * c3[b]
+    for b in range(r.shape[0]):
+        r0, r1, r2, r3 = r[b] * (u0[b] - n0), r[b] * (u1[b] - n1), r[b] * (u2[b] - n2), r[b] * (u3[b] - n3)
+        c0, c1, c2, c3 = x0[b] - m0, x1[b] - m1, x2[b] - m2, x3[b] - m3
+        s00 += r0 * c0
+        s01 += r0 * c1
+        s02 += r0 * c2
+        s03 += r0 * c3
+        s10 += r1 * c0
+        s11 += r1 * c1
+        s12 += r1 * c2
+        s13 += r1 * c3
+        s20 += r2 * c0
+        s21 += r2 * c1
+        s22 += r2 * c2
+        s23 += r2 * c3
+        s30 += r3 * c0
+        s31 += r3 * c1
+        s32 += r3 * c2
+        s33 += r3 * c3
     sums = ((s00, s01, s02, s03), (s10, s11, s12, s13), (s20, s21, s22, s23), (s30, s31, s32, s33))
-    for a in range(4):
+    for a in range(min(4, x.shape[0] - j)):
         for e in range(4):
-            out[j + a, i + e] += sums[a][e]
+            s2[j + a, i + e] += sums[a][e]
 
 
 @_jit
-def _second_moment_row(rc_j, c, j, out):
-    """Add the sums over rows of rc_j c[:j+1]' to row j of out."""
-    i = 0
-    while i + 4 <= j + 1:
-        c0, c1, c2, c3 = c[i], c[i + 1], c[i + 2], c[i + 3]
-        s0 = s1 = s2 = s3 = 0.0
-        for b in range(c.shape[1]):
-            s0 += rc_j[b] * c0[b]
-            s1 += rc_j[b] * c1[b]
-            s2 += rc_j[b] * c2[b]
-            s3 += rc_j[b] * c3[b]
-        out[j, i] += s0
-        out[j, i + 1] += s1
-        out[j, i + 2] += s2
-        out[j, i + 3] += s3
-        i += 4
-    while i <= j:
-        c0, s0 = c[i], 0.0
-        for b in range(c.shape[1]):
-            s0 += rc_j[b] * c0[b]
-        out[j, i] += s0
-        i += 1
+def _add_diagonal_tile(x, r, mean, i, s1, s2):
+    """Add the first moments of features i to i + 3, and the second moments among them."""
+    x0, x1, x2, x3 = four(x, i)
+    m0, m1, m2, m3 = four(mean, i)
+    a0 = a1 = a2 = a3 = a00 = a10 = a11 = a20 = a21 = a22 = a30 = a31 = a32 = a33 = 0.0
+    for b in range(r.shape[0]):
+        c0, c1, c2, c3 = x0[b] - m0, x1[b] - m1, x2[b] - m2, x3[b] - m3
+        r0, r1, r2, r3 = r[b] * c0, r[b] * c1, r[b] * c2, r[b] * c3
+        a0 += r0
+        a1 += r1
+        a2 += r2
+        a3 += r3
+        a00 += r0 * c0
+        a10 += r1 * c0
+        a11 += r1 * c1
+        a20 += r2 * c0
+        a21 += r2 * c1
+        a22 += r2 * c2
+        a30 += r3 * c0
+        a31 += r3 * c1
+        a32 += r3 * c2
+        a33 += r3 * c3
+    first = (a0, a1, a2, a3)
+    second = ((a00, 0.0, 0.0, 0.0), (a10, a11, 0.0, 0.0), (a20, a21, a22, 0.0), (a30, a31, a32, a33))
+    for a in range(min(4, x.shape[0] - i)):
+        s1[i + a] += first[a]
+        for e in range(a + 1):
+            s2[i + a, i + e] += second[a][e]
 
 
 @_jit
@@ -119,37 +129,6 @@ def _add_spatial_moments(x, r, mean, s1, s2):
 
 
 @_jit
-def _add_small_moments(x, r, mean, s1, s2):
-    """Do what `_add_full_moments` does in three dimensions at most."""
-    if x.shape[0] == 1:
-        _add_diagonal_moments(x, r, mean, s1, s2[0])
-    elif x.shape[0] == 2:
-        _add_planar_moments(x, r, mean, s1, s2)
-    else:
-        _add_spatial_moments(x, r, mean, s1, s2)
-
-
-@_jit
-def _add_full_moments(x, r, mean, c, rc, s1, s2):
-    """Add the first moments and the lower triangle of the second moments of a component."""
-    d = x.shape[0]
-    for i in range(d):
-        x_i, c_i, rc_i, mean_i, s = x[i], c[i], rc[i], mean[i], 0.0
-        for b in range(x.shape[1]):
-            centred = x_i[b] - mean_i
-            c_i[b] = centred
-            rc_i[b] = r[b] * centred
-            s += r[b] * centred
-        s1[i] += s
-    tiled = d - d % 4
-    for j in range(0, tiled, 4):
-        for i in range(0, j + 4, 4):
-            _second_moment_tile(rc, c, j, i, s2)
-    for j in range(tiled, d):
-        _second_moment_row(rc[j], c, j, s2)
-
-
-@_jit
 def _add_diagonal_moments(x, r, mean, s1, s2):
     """Add the first moments and the squares of a component; all squares to one number where s2 has length one."""
     d, last = x.shape[0], s2.shape[0] - 1
@@ -183,7 +162,24 @@ def _add_diagonal_moments(x, r, mean, s1, s2):
 
 
 @_jit
-def add_moments(kind, x, r, means, c, rc, s0, s1, s2):
+def _add_full_moments(x, r, mean, s1, s2):
+    """Add the first moments and the lower triangle of the second moments of a component."""
+    d = x.shape[0]
+    if d == 1:
+        _add_diagonal_moments(x, r, mean, s1, s2[0])
+    elif d == 2:
+        _add_planar_moments(x, r, mean, s1, s2)
+    elif d == 3:
+        _add_spatial_moments(x, r, mean, s1, s2)
+    else:
+        for j in range(0, d, 4):
+            _add_diagonal_tile(x, r, mean, j, s1, s2)
+            for i in range(0, j, 4):
+                _add_side_tile(x, r, mean, j, i, s2)
+
+
+@_jit
+def add_moments(kind, x, r, means, s0, s1, s2):
     """Add the statistics of a block to the running sums, component by component."""
     unused = np.zeros(1)
     for k in range(means.shape[0]):
@@ -193,9 +189,7 @@ def add_moments(kind, x, r, means, c, rc, s0, s1, s2):
         if count == 0.0:
             continue
         s0[k] += count
-        if kind == FULL and x.shape[0] < 4:
-            _add_small_moments(x, r_k, means[k], s1[k], s2[k])
-        elif kind == FULL:
-            _add_full_moments(x, r_k, means[k], c, rc, s1[k], s2[k])
+        if kind == FULL:
+            _add_full_moments(x, r_k, means[k], s1[k], s2[k])
         else:
             _add_diagonal_moments(x, r_k, means[k], s1[k], unused if kind == TIED else s2[k, 0])

@@ -20,9 +20,8 @@ Floats = NDArray[np.float64]
 
 # Multiplications from which the pass is used: about 20 ms of NumPy.
 _LARGE = 2**20
-_ROWS_OF_BLOCK = 256
-# Blocks and mixtures of one task: enough not to notice the change of task.
-_BLOCKS_OF_TASK, _MIXTURES_OF_TASK = 256, 16
+# Rows and mixtures of one task: enough not to notice the change of task.
+_ROWS_OF_TASK, _MIXTURES_OF_TASK = 65_536, 16
 
 
 def is_large(means: Floats, n: int) -> bool:
@@ -79,18 +78,19 @@ def _run(
     from bayesgmm.kernels.em import density_pass
 
     blocks = _packed(rows)
+    blocks_of_task = max(1, _ROWS_OF_TASK // blocks.shape[2])
     means, whitening, log_normalizers = map(np.ascontiguousarray, (means, whitening, log_normalizers))
 
     def run(task: tuple[int, int]) -> None:
         """Fill the densities of some mixtures at some rows."""
         first, s = task
         batch = slice(s, s + _MIXTURES_OF_TASK)
-        last = min(first + _BLOCKS_OF_TASK, len(blocks))
+        last = min(first + blocks_of_task, len(blocks))
         density_pass(
             blocks, first, last, means[batch], whitening[batch], log_normalizers[batch], densities[batch], shares[batch]
         )
 
-    tasks = list(product(range(0, len(blocks), _BLOCKS_OF_TASK), range(0, len(means), _MIXTURES_OF_TASK)))
+    tasks = list(product(range(0, len(blocks), blocks_of_task), range(0, len(means), _MIXTURES_OF_TASK)))
     with ThreadPoolExecutor(min(len(tasks), available_cores())) as pool:
         for _ in pool.map(run, tasks):
             pass
@@ -98,10 +98,15 @@ def _run(
 
 def _packed(rows: Floats) -> Floats:
     """Return the rows in blocks (blocks, D, B), one feature after the other; padding is zeros."""
+    from bayesgmm.kernels.em import rows_of_block
+    from bayesgmm.kernels.scratch import scratch
+
     n, d = rows.shape
-    n_blocks = -(-n // _ROWS_OF_BLOCK)
-    blocks = np.zeros((n_blocks, d, _ROWS_OF_BLOCK))
+    size = rows_of_block(n, d)
+    n_blocks = -(-n // size)
+    blocks: Floats = scratch(n_blocks * d * size).reshape(n_blocks, d, size)
+    blocks[-1] = 0.0
     for block in range(n_blocks):
-        part = rows[block * _ROWS_OF_BLOCK : (block + 1) * _ROWS_OF_BLOCK]
+        part = rows[block * size : (block + 1) * size]
         blocks[block, :, : len(part)] = part.T
     return blocks

@@ -43,7 +43,7 @@ def test_value_is_the_weighted_sum_of_log_densities(n, d, k):
     assert value == pytest.approx(row_weights @ np.atleast_1d(scipy_log_density(rows, *parameters)), rel=1e-12)
 
 
-@pytest.mark.parametrize(("n", "d", "k"), [(20, 1, 2), (700, 6, 3)])
+@pytest.mark.parametrize(("n", "d", "k"), [(20, 1, 2), (2500, 4, 2), (700, 6, 3), (40, 9, 2)])
 def test_gradient_is_autodiff_of_the_plain_formula(n, d, k):
     rows, row_weights, *parameters = random_case(n, d, k, seed=1)
     log_weights, means, chols = pt.dvector(), pt.dmatrix(), pt.dtensor3()

@@ -52,7 +52,8 @@ def run_pass(mixture, covariances, kind, rows, weights=None):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    ("n", "k", "d"), [(3, 1, 1), (50, 3, 2), (1100, 2, 3), (300, 4, 5), (270, 3, 11), (140, 2, 34)]
+    ("n", "k", "d"),
+    [(3, 1, 1), (50, 3, 2), (4200, 2, 3), (70, 2, 4), (300, 4, 5), (270, 3, 11), (140, 2, 34), (30, 1, 130)],
 )
 def test_sums_are_those_of_scipy(kind, n, k, d):
     mixture, rows = random_mixture(k, d), random_rows(n, d)
