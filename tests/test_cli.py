@@ -63,7 +63,7 @@ class TestCompare:
         assert (data.n_rows, components) == (272, 2)
         assert options.pop("em").log_likelihood == em.log_likelihood
         assert options == {
-            "structure": "full", "seed": 3, "draws": 7, "tune": 500, "chains": 4, "sampler": "nuts", "progress": False
+            "structure": "full", "seed": 3, "draws": 7, "tune": None, "chains": 4, "sampler": "nuts", "progress": False
         }  # fmt: skip
 
     def test_sampler(self, run, quick_posterior):
@@ -250,7 +250,7 @@ class TestSelect:
         arguments = ["-k", "2", "--structures", "full", "--bayes", "--survivors", "2", "--draws", "7"]
         status, _, _ = run("select", "galaxies", *arguments)
         assert status == 0
-        assert asked == [(2, {"draws": 7, "tune": 500, "chains": 4, "progress": False})]
+        assert asked == [(2, {"draws": 7, "tune": None, "chains": 4, "progress": False})]
 
     @pytest.mark.parametrize(
         ("arguments", "status", "said"),

@@ -22,7 +22,7 @@ from bayesgmm.bayes.model import build_model, check_model
 from bayesgmm.bayes.modes import chain_starts
 from bayesgmm.bayes.priors import Priors, as_priors
 from bayesgmm.bayes.result import OWN_VARIABLES, posterior_fit
-from bayesgmm.bayes.samplers import RESUMABLE, STARTS_BY_CHAIN, check_plan, check_sampler, draw
+from bayesgmm.bayes.samplers import RESUMABLE, STARTS_BY_CHAIN, check_plan, check_sampler, draw, steps_before
 from bayesgmm.data import PreparedData, Stream, prepare_or_open
 from bayesgmm.em.fit import fit_em
 from bayesgmm.errors import ArgumentError
@@ -44,7 +44,7 @@ def fit_bayes(
     priors: Priors | None = None,
     seed: Any = None,
     draws: int = 1000,
-    tune: int = 500,
+    tune: int | None = None,
     chains: int = 4,
     em: MixtureFit | None = None,
     model: pm.Model | None = None,
@@ -73,8 +73,13 @@ def fit_bayes(
         Default `Priors()`, scaled to the data.
     seed : int, Generator or RandomState, optional
         Without one a seed is drawn, and recorded in ``fit.info.seed``.
-    draws, tune, chains : int
-        Draws kept in each chain (default 1000), adaptation steps before them (500), number of chains (4).
+    draws : int, default 1000
+        Draws kept in each chain.
+    tune : int, optional
+        Steps before them, in which a chain adapts. Default 500; 150 where "nuts" moves in coordinates that are whitened
+        by the normal approximation at the mode. ``fit.info.settings["tune"]`` says how many there were.
+    chains : int, default 4
+        Number of chains.
     em : MixtureFit, optional
         An EM fit of the same rows: where chains start, and what components are called. Default: `fit_em` is called.
     model : pymc.Model, optional
@@ -165,7 +170,9 @@ def fit_bayes(
         model = build_model(prepared, n_components, chosen, priors)
     _check_model(model)
     begun = time.perf_counter()
-    plan = {"draws": int(draws), "tune": int(tune), "chains": int(chains), "seed": chain_seed(number)}
+    plan: dict[str, Any] = {
+        "draws": int(draws), "tune": steps_before(method, tune), "chains": int(chains), "seed": chain_seed(number),
+    }  # fmt: skip
     start, modes = scaling.mixture_to_standard(reference.mixture), None
     if method in STARTS_BY_CHAIN and starts == "optima":
         start, modes = chain_starts(reference, model, chosen, scaling, plan["chains"])
@@ -178,7 +185,7 @@ def fit_bayes(
         """Make the fit that draws stand for, all of them or those so far."""
         return posterior_fit(
             groups, prepared=prepared, reference=reference, scaling=scaling, structure=chosen, method=method,
-            seed=number, settings=settings | _joins(groups), seconds=seconds, modes=modes, model=model,
+            seed=number, settings=settings | _said(groups), seconds=seconds, modes=modes, model=model,
         )  # fmt: skip
 
     place = None
@@ -212,10 +219,12 @@ def _left_by(method: str, checkpoint: str | Path) -> Left | None:
     return read_left(checkpoint)
 
 
-def _joins(groups: Mapping[str, xr.Dataset]) -> dict[str, Any]:
-    """Return how many draws there were each time that the run was taken up again; nothing where it never was."""
-    joins = groups["sample_stats"].attrs.get("resumed_after", "") if "sample_stats" in groups else ""
-    return {"resumed_after": [int(part) for part in joins.split()]} if joins else {}
+def _said(groups: Mapping[str, xr.Dataset]) -> dict[str, Any]:
+    """Return what a sampler says of the run: how long it adapted, and after how many draws it was taken up again."""
+    attributes = groups["sample_stats"].attrs if "sample_stats" in groups else {}
+    joins = attributes.get("resumed_after", "").split()
+    found: dict[str, Any] = {"tune": int(attributes["tune"])} if "tune" in attributes else {}
+    return found | ({"resumed_after": [int(part) for part in joins]} if joins else {})
 
 
 def _check_options(options: Mapping[str, Any]) -> None:

@@ -205,15 +205,16 @@ class Keeper:
         The model.
     density : UnconstrainedDensity
         Its density.
-    chains, draws : int
-        Number of chains, and of draws that each shall have.
+    chains, draws, tune : int
+        Number of chains, of draws that each shall have, and of the steps before them.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, model: pm.Model, density: UnconstrainedDensity, *, chains: int, draws: int
-    ) -> None:
+        self, checkpoint: Checkpoint, model: pm.Model, density: UnconstrainedDensity, *, chains: int, draws: int,
+        tune: int,
+    ) -> None:  # fmt: skip
         left = checkpoint.state
-        self.draws = draws
+        self.draws, self.tune = draws, tune
         #: All draws so far.
         self.kept = Kept.nothing(chains, density.size) if left is None else Kept.from_state(left, density.size)
         self.kept.check_density(density)
@@ -234,4 +235,5 @@ class Keeper:
     def groups(self) -> dict[str, xr.Dataset]:
         """Return the draws that are kept, as `sample_nuts` returns them."""
         vectors, stats = self.kept.block(self.draws)
+        stats.attrs["tune"] = self.tune
         return {"posterior": as_dataset(self._model, self._density, vectors), "sample_stats": stats}

@@ -38,6 +38,8 @@ _GEOMETRIES = ("auto", "laplace", "plain")
 _GOOD_EFFICIENCY = 0.15
 _TRIAL_DRAWS = 1000
 
+# Steps of adaptation: in plain coordinates, and in whitened ones, where only the step size is to be learned.
+_TUNE, _TUNE_WHITENED = 500, 150
 # Adaptation of chains that are gone on with in coordinates that their own draws have taught.
 _TUNE_AGAIN = 150
 
@@ -48,7 +50,7 @@ def sample_nuts(
     structure: CovarianceStructure,
     start: Mixture,
     draws: int,
-    tune: int,
+    tune: int | None,
     chains: int,
     seed: int,
     progress: bool,
@@ -66,8 +68,12 @@ def sample_nuts(
         The structure it was built for.
     start : Mixture
         Where chains start, standardised units: one mixture for all, or one for each chain; each with jitter.
-    draws, tune, chains : int
-        Draws kept and adaptation steps in each chain; number of chains.
+    draws : int
+        Draws kept in each chain.
+    tune : int or None
+        Adaptation steps before them; None for 500, or 150 in whitened coordinates.
+    chains : int
+        Number of chains.
     seed : int
         Seed.
     progress : bool
@@ -84,7 +90,8 @@ def sample_nuts(
     Returns
     -------
     dict of str to Dataset
-        Groups ``posterior`` (the model's variables, standardised units) and ``sample_stats``.
+        Groups ``posterior`` (the model's variables, standardised units) and ``sample_stats``, whose attribute ``tune``
+        is the number of adaptation steps.
 
     Raises
     ------
@@ -103,16 +110,19 @@ def sample_nuts(
     if any(variable.dtype.startswith(("int", "bool", "uint")) for variable in model.free_RVs):
         if checkpoint is not None:
             raise ArgumentError("a model with variables that are not continuous has no checkpoint; leave it out")
-        return _by_pymc(model, starts, draws, tune, chains, seed, progress, options)
+        return _by_pymc(model, starts, draws, _TUNE if tune is None else tune, chains, seed, progress, options)
     density = unconstrained_density(model, starts[0])
     points = np.stack([density.start, *(vector_of(model, values) for values in starts[1:])])
     points = np.broadcast_to(points, (chains, density.size))
     around = _whitening(density, points, geometry)
+    if tune is None:
+        tune = _TUNE if around is None else _TUNE_WHITENED
     if checkpoint is not None:
-        keeper = Keeper(checkpoint, model, density, chains=chains, draws=draws)
+        keeper = Keeper(checkpoint, model, density, chains=chains, draws=draws, tune=tune)
         _sample_and_keep(keeper, density, around, points, tune, seed, progress, options)
         return keeper.groups()
     vectors, stats = _sample_around(density, around, points, draws, tune, seed, progress, options)
+    stats.attrs["tune"] = tune
     return {"posterior": as_dataset(model, density, vectors), "sample_stats": stats}
 
 
@@ -202,4 +212,6 @@ def _by_pymc(
         draws=draws, tune=tune, chains=chains, random_seed=seed, initvals=starts if len(starts) > 1 else starts[0],
         model=model, progressbar=progress, nuts_sampler="pymc", discard_tuned_samples=True, **options,
     )  # fmt: skip
-    return {name: tree[name].to_dataset() for name in ("posterior", "sample_stats")}
+    found = {name: tree[name].to_dataset() for name in ("posterior", "sample_stats")}
+    found["sample_stats"].attrs["tune"] = tune
+    return found

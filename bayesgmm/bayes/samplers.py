@@ -27,11 +27,23 @@ from bayesgmm.errors import ArgumentError
 from bayesgmm.mixture import Mixture
 from bayesgmm.structure import CovarianceStructure
 
-__all__ = ["RESUMABLE", "SAMPLERS", "STARTS_BY_CHAIN", "check_options", "check_plan", "check_sampler", "draw"]
+__all__ = [
+    "RESUMABLE",
+    "SAMPLERS",
+    "STARTS_BY_CHAIN",
+    "check_options",
+    "check_plan",
+    "check_sampler",
+    "draw",
+    "steps_before",
+]
 
 # Above it a library below would end the process, not raise an error.
 _MOST_DRAWS = 10**8
 _MOST_CHAINS = 1000
+
+# Steps before the draws, for a sampler that does not choose for itself.
+_TUNE = 500
 
 #: The engines by name.
 SAMPLERS: dict[str, Callable[..., dict[str, xr.Dataset]]] = {
@@ -46,32 +58,55 @@ SAMPLERS: dict[str, Callable[..., dict[str, xr.Dataset]]] = {
 #: Those whose chains may start in different places.
 STARTS_BY_CHAIN = ("nuts",)
 
+#: Those that choose how many steps they adapt for, where nobody says.
+ADAPTS_BY_ITSELF = ("nuts",)
+
 #: Those that leave checkpoints and go on from them.
 RESUMABLE = ("nuts", "gibbs")
 
 _OWN_VARIABLES = ("weights", "means", "covariances")
 
 
-def check_plan(draws: int, tune: int, chains: int) -> None:
+def check_plan(draws: int, tune: int | None, chains: int) -> None:
     """Refuse numbers of draws, steps and chains that are none, or that nobody can mean.
 
     Parameters
     ----------
     draws, tune, chains : int
-        As they came.
+        As they came; None for `tune` leaves it to the sampler.
 
     Raises
     ------
     ArgumentError
         Naming the number, its value and what is legal.
     """
-    for name, value, least in (("draws", draws, 1), ("chains", chains, 1), ("tune", tune, 0)):
+    for name, value, least in (("draws", draws, 1), ("chains", chains, 1), ("tune", 0 if tune is None else tune, 0)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
             raise ArgumentError(f"{name}={value!r} must be a whole number, at least {least}")
     if chains > _MOST_CHAINS:
         raise ArgumentError(f"chains={chains} are too many: at most {_MOST_CHAINS:,}, and four are usual")
     if draws * chains > _MOST_DRAWS:
         raise ArgumentError(f"draws={draws} in {chains} chains do not fit into memory; at most {_MOST_DRAWS} in all")
+
+
+def steps_before(sampler: str, tune: int | None) -> int | None:
+    """Return the steps before the draws: those asked for, else the usual number, or None where the sampler chooses.
+
+    Parameters
+    ----------
+    sampler : str
+        From `check_sampler`.
+    tune : int or None
+        What the user asked for.
+
+    Returns
+    -------
+    int or None
+        For the plan of `draw`.
+    """
+    if tune is None:
+        return None if sampler in ADAPTS_BY_ITSELF else _TUNE
+    return int(tune)
 
 
 def check_sampler(sampler: str | Callable[..., Any]) -> str:
@@ -106,7 +141,7 @@ def draw(
     *,
     structure: CovarianceStructure,
     start: Mixture,
-    plan: Mapping[str, int],
+    plan: Mapping[str, Any],
     progress: bool,
     options: Mapping[str, Any],
     checkpoint: Checkpoint | None = None,
@@ -124,7 +159,7 @@ def draw(
     start : Mixture
         Where chains start, standardised units: one mixture, or one for each chain.
     plan : mapping of str to int
-        ``draws``, ``tune``, ``chains``, ``seed``.
+        ``draws``, ``tune`` (from `steps_before`), ``chains``, ``seed``.
     progress : bool
         Whether to show progress.
     options : mapping

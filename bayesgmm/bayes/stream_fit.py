@@ -21,7 +21,7 @@ from bayesgmm.bayes.laplace import sample_laplace_stream
 from bayesgmm.bayes.model import build_model
 from bayesgmm.bayes.priors import Priors
 from bayesgmm.bayes.result import posterior_fit
-from bayesgmm.bayes.samplers import check_options
+from bayesgmm.bayes.samplers import check_options, steps_before
 from bayesgmm.bayes.streamed_gibbs import sample_gibbs_stream
 from bayesgmm.bayes.streamed_rows import StreamedRows, prior_rows, row_numbers
 from bayesgmm.cores import available_cores
@@ -54,7 +54,7 @@ def fit_bayes_stream(
     priors: Priors | None,
     seed: Any,
     draws: int,
-    tune: int,
+    tune: int | None,
     chains: int,
     em: MixtureFit | None,
     model: pm.Model | None,
@@ -120,7 +120,9 @@ def fit_bayes_stream(
     """
     _check(stream, sampler, model, checkpoint, options)
     chosen, number = as_structure(structure, len(stream.features)), recorded_seed(seed)
-    plan = {"draws": int(draws), "tune": int(tune), "chains": int(chains), "seed": chain_seed(number)}
+    plan: dict[str, Any] = {
+        "draws": int(draws), "tune": steps_before(sampler, tune), "chains": int(chains), "seed": chain_seed(number),
+    }  # fmt: skip
     room = int(_SHARE_OF_KEPT * stream.memory(memory_for_rows(max_memory)))
     with _workers(options.pop("cores", None)) as workers:
         found = survey(stream, _ROWS_TO_SHOW, number, workers)

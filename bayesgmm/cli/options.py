@@ -121,7 +121,10 @@ def _sampling_options() -> list[Any]:
             "--draws", type=click.IntRange(1, _MOST_STEPS), default=1000, show_default=True, help="Draws, each chain."
         ),
         click.option(
-            "--tune", type=click.IntRange(0, _MOST_STEPS), default=500, show_default=True, help="Steps before them."
+            "--tune",
+            type=click.IntRange(0, _MOST_STEPS),
+            show_default="500, or 150 where nuts needs no more",
+            help="Steps before them.",
         ),
         click.option("--chains", type=click.IntRange(1, _MOST_CHAINS), default=4, show_default=True, help="Chains."),
     ]

@@ -76,8 +76,12 @@ class BayesianGaussianMixture(MixtureEstimator):
         Does nothing here.
     priors : Priors, optional
         The prior in this package's own terms, in place of the arguments above.
-    draws, tune, chains : int
-        Draws kept in each chain (default 1000), adaptation steps before them (500), number of chains (4).
+    draws : int, default 1000
+        Draws kept in each chain.
+    tune : int, optional
+        Steps before them, in which a chain adapts; see `fit_bayes`.
+    chains : int, default 4
+        Number of chains.
     sampler : str or callable, default "nuts"
         See `fit_bayes`.
     sampler_options : dict, optional
@@ -137,7 +141,7 @@ class BayesianGaussianMixture(MixtureEstimator):
         "verbose_interval": "no_validation",
         "priors": "no_validation",
         "draws": [Interval(Integral, 1, None, closed="left")],
-        "tune": [Interval(Integral, 0, None, closed="left")],
+        "tune": [Interval(Integral, 0, None, closed="left"), None],
         "chains": [Interval(Integral, 1, None, closed="left")],
         "sampler": [str, callable],
         "sampler_options": [dict, None],
@@ -165,7 +169,7 @@ class BayesianGaussianMixture(MixtureEstimator):
         verbose_interval: int = 10,
         priors: "Priors | None" = None,
         draws: int = 1000,
-        tune: int = 500,
+        tune: int | None = None,
         chains: int = 4,
         sampler: Any = "nuts",
         sampler_options: dict[str, Any] | None = None,
@@ -240,7 +244,7 @@ class BayesianGaussianMixture(MixtureEstimator):
             draws=self.draws, tune=self.tune, chains=self.chains, sampler=self.sampler, progress=bool(self.verbose),
             **(self.sampler_options or {}),
         )  # fmt: skip
-        self.n_iter_ = self.tune + self.draws
+        self.n_iter_ = self.fit_.info.settings["tune"] + self.draws
         self._keep_means()
         return self
 

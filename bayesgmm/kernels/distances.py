@@ -33,7 +33,7 @@ def _entry(f, j, i):
 
 @_jit
 def _side_product(f, j, i, x, mean, y):
-    """Multiply a tile of f left of the diagonal with four features of x - mean; add it to y, or write it where i is 0."""
+    """Multiply a tile of f left of the diagonal with four features of x - mean; add it to y, or write it if i is 0."""
     x0, x1, x2, x3 = four(x, i)
     m0, m1, m2, m3 = four(mean, i)
     y0, y1, y2, y3 = y[0], y[1], y[2], y[3]

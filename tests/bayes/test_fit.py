@@ -137,6 +137,16 @@ def test_the_same_seed_gives_the_same_draws_and_is_recorded(em):
     assert one.info.seed == 3
 
 
+@pytest.mark.filterwarnings("ignore::bayesgmm.errors.SamplingWarning")
+@pytest.mark.parametrize(("geometry", "steps"), [("laplace", 150), ("plain", 500)])
+def test_steps_before_the_draws_are_those_that_the_coordinates_need_and_are_recorded(em, geometry, steps):
+    call = {"seed": 3, "em": em, "draws": 30, "chains": 2, "cores": 1, "starts": "em", "geometry": geometry}
+    chosen, said = bg.fit_bayes(FAITHFUL, 2, **call), bg.fit_bayes(FAITHFUL, 2, tune=steps, **call)
+    assert chosen.info.settings["tune"] == steps
+    np.testing.assert_array_equal(chosen.mixture.means, said.mixture.means)
+    assert bg.fit_bayes(FAITHFUL, 2, tune=10, **call).info.settings["tune"] == 10
+
+
 def test_a_changed_model_can_be_sampled(em):
     with build_model(FAITHFUL, 2) as model:
         pm.Deterministic("gap", model["means"][0, 1] - model["means"][1, 1])
