@@ -150,6 +150,8 @@ STRUCTURES: dict[str, CovarianceStructure] = {code: CovarianceStructure(*code) f
 
 _BY_NAME = STRUCTURES | {name: STRUCTURES[code] for code, name in _COMMON_NAMES.items()}
 _ONE_DIMENSION = {"E": STRUCTURES["EII"], "V": STRUCTURES["VII"]}
+# What mclust calls a mixture of one component.
+_ONE_COMPONENT = {"X": "EII", "XII": "EII", "XXI": "EEI", "XXX": "EEE"}
 
 
 def as_structure(structure: str | CovarianceStructure, n_features: int | None = None) -> CovarianceStructure:
@@ -184,6 +186,11 @@ def as_structure(structure: str | CovarianceStructure, n_features: int | None = 
         found = structure
     else:
         names = _BY_NAME | _ONE_DIMENSION if n_features in (1, None) else _BY_NAME
+        if isinstance(structure, str) and structure in _ONE_COMPONENT:
+            raise ArgumentError(
+                f"structure={structure!r} is what mclust calls a single component; use "
+                f"{_ONE_COMPONENT[structure]!r} with n_components=1"
+            )
         if not isinstance(structure, str) or structure not in names:
             raise ArgumentError(
                 f"structure={structure!r} is not known; use one of {', '.join(_COMMON_NAMES.values())} "

@@ -218,7 +218,10 @@ class TestSelect:
     def test_prints_and_writes(self, run, tmp_path):
         status, out, err = run("select", "galaxies", "-k", "2:4", "--structures", "all", "--report", "some/page.html")
         assert (status, err) == (0, "")
-        assert "Selection by BIC: 6 cells (2 to 4 components, EII, VII), 82 rows x 1 columns" in out
+        assert (
+            "Selection by BIC: 6 cells (2 to 4 components, EII, VII), 82 rows x 1 column, for which a structure is EII"
+            in out
+        )
         assert "BIC chooses 3 components, spherical (VII) (442.2)." in out
         assert out.splitlines()[-1] == "  some/page.html"
         page = (tmp_path / "some" / "page.html").read_text()
@@ -299,6 +302,15 @@ class TestRefusals:
         assert err.startswith("Error: ")
         assert err.count("\n") == 1
         assert said in err
+
+    def test_a_failure_leaves_no_empty_folder(self, run, tmp_path):
+        table = tmp_path / "few.csv"
+        table.write_text("a,b\n1,2\n3,4\n")
+        (tmp_path / "kept").mkdir()
+        for folder in ("new", "kept"):
+            assert run("fit", "few.csv", "-k", "3", "--out", folder)[0] == 1
+        assert not (tmp_path / "new").exists()
+        assert (tmp_path / "kept").exists()
 
     @pytest.mark.parametrize(
         ("arguments", "said"),

@@ -130,6 +130,11 @@ class TestNames:
         with pytest.raises(ArgumentError, match=f"structure='{name}' is not known"):
             as_structure(name, n_features=2)
 
+    @pytest.mark.parametrize(("name", "same"), [("X", "EII"), ("XII", "EII"), ("XXI", "EEI"), ("XXX", "EEE")])
+    def test_mclust_names_of_one_component_are_answered_with_ours(self, name, same):
+        with pytest.raises(ArgumentError, match=f"use '{same}' with n_components=1"):
+            as_structure(name)
+
     @pytest.mark.parametrize("wrong", ["Full", "vvv", "", None, 3, ["full"]])
     def test_an_unknown_name_is_answered_with_the_known_ones(self, wrong):
         with pytest.raises(ArgumentError, match=r"structure=.* is not known; use one of full, tied, diag, spherical"):

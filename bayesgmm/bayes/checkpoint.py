@@ -219,6 +219,8 @@ class Checkpoint:
     def write(self, state: xr.Dataset, groups: Mapping[str, xr.Dataset]) -> None:
         """Write a checkpoint; where that fails, the one before stands and the run goes on.
 
+        Draws that cannot be summarised are kept all the same, to go on from.
+
         Parameters
         ----------
         state : Dataset
@@ -231,19 +233,21 @@ class Checkpoint:
         is_readable = groups["posterior"].sizes["draw"] >= FEWEST_DRAWS if groups else False
         tree = xr.DataTree()
         if is_readable:
-            tree = self._describe(groups, self.seconds).tree.drop_nodes(_LEFT_OUT, errors="ignore")
+            try:
+                tree = self._describe(groups, self.seconds).tree.drop_nodes(_LEFT_OUT, errors="ignore")
+            except Exception as error:  # noqa: BLE001 (hours of sampling must not end for a summary of them)
+                self._complain(f"holds no summary of the draws ({error})")
         tree[CHECKPOINT] = xr.DataTree(state.assign_attrs({**state.attrs, **attributes}))
         try:
             write_tree(tree, self.path)
         except OSError as error:
-            self._complain(error)
+            self._complain(f"could not be written ({error})")
         now = time.monotonic()
         self._next = now + max(self._seconds, _REST * (now - begun))
 
-    def _complain(self, error: OSError) -> None:
+    def _complain(self, what: str) -> None:
         if not self._has_failed:
-            message = f"checkpoint {str(self.path)!r} could not be written ({error}); sampling goes on"
-            warnings.warn(message, SamplingWarning, stacklevel=2)
+            warnings.warn(f"checkpoint {str(self.path)!r} {what}; sampling goes on", SamplingWarning, stacklevel=3)
         self._has_failed = True
 
     def _refuse_another_run(self, left: Left, draws: int) -> None:

@@ -91,7 +91,8 @@ def fit_bayes(
         importance sampling; no chains; refuses where it is wrong. "smc": sequential Monte Carlo, for several modes.
         "advi": variational; "pathfinder": normal distributions on the way of several searches for the mode, corrected
         by importance sampling; both are approximations and marked as such. A callable is called as
-        ``sampler(model, draws=, tune=, chains=, random_seed=, **options)`` and returns a DataTree with a posterior.
+        ``sampler(model, draws=, tune=, chains=, random_seed=, **options)``, or with ``model=`` where its first argument
+        is another, as that of `pymc.sample`, and returns a DataTree with a posterior.
     starts : {"optima", "em"}, default "optima"
         Where the chains of "nuts" start: at every distinct optimum of EM that carries at least 1 % of the posterior by
         Laplace's approximation, or all at the best one.

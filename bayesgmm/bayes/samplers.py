@@ -5,10 +5,12 @@ standardised units and returns its draws and the statistics of sampling as xarra
 ``sample_stats``. What a sampler knows about the whole of its draws (k-hat, log evidence, that it is an approximation)
 stands in the attributes of ``sample_stats``. Adding an engine is one entry here.
 
-A callable of the user's is called like PyMC's own: inside the model's context, with ``random_seed``, for a DataTree.
+A callable of the user's is called like PyMC's own, which is one: inside the model's context, with ``random_seed``, for a
+DataTree.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from inspect import Parameter, signature
 from typing import Any
 
@@ -182,8 +184,9 @@ def draw(
         options = options if checkpoint is None else {**options, "checkpoint": checkpoint}
         return SAMPLERS[sampler](model, structure=structure, start=start, progress=progress, **plan, **options)
     counts = {name: plan[name] for name in ("draws", "tune", "chains")}
+    call = partial(sampler, model=model) if _takes_model_by_name(sampler) else partial(sampler, model)
     with model:
-        tree = sampler(model, random_seed=plan["seed"], **counts, **options)
+        tree = call(random_seed=plan["seed"], **counts, **options)
     found = {name: tree[name].to_dataset() for name in ("posterior", "sample_stats") if name in tree.children}
     absent = [name for name in _OWN_VARIABLES if name not in found.get("posterior", ())]
     if absent:
@@ -192,6 +195,15 @@ def draw(
     if not all(np.all(np.isfinite(values[name].values)) for name in _OWN_VARIABLES):
         raise ArgumentError("the sampler returned draws that are not finite")
     return found
+
+
+def _takes_model_by_name(sampler: Callable[..., Any]) -> bool:
+    """Whether a function has something else for its first argument, as `pymc.sample` has."""
+    try:
+        names = list(signature(sampler).parameters)
+    except (TypeError, ValueError):
+        return False
+    return "model" in names[1:]
 
 
 def check_options(sampler: str, options: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bayesgmm.cli.options import SAMPLERS, selection_options, shared_options
-from bayesgmm.cli.results import check_page, make_folder, name_files, write_report
+from bayesgmm.cli.results import check_page, folder_for, name_files, write_report
 from bayesgmm.cli.tables import prepare_file, read_for_em
 from bayesgmm.cli.talking import (
     Interrupted,
@@ -93,7 +93,7 @@ def compare(
     with progress(quiet=quiet) as step:
         step("reading")
         data = prepare_file(file, options["columns"], options["missing"], quiet=quiet)
-        make_folder(out)
+        context.with_resource(folder_for(out))
         step("fitting by EM")
         em = _fit_em(data, components, options)
         shows = step("sampling the posterior", hands_over=True)
@@ -148,7 +148,7 @@ def fit(
         data, told = (
             read_for_em(*wanted, labels, quiet=quiet) if method == "em" else (prepare_file(*wanted, quiet=quiet), {})
         )
-        make_folder(out)
+        context.with_resource(folder_for(out))
         step("fitting by EM")
         found = _fit_em(data, components, options, **told)
         if method != "em":

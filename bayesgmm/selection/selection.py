@@ -335,8 +335,10 @@ class Selection:
         codes = list(dict.fromkeys(code for code, _ in self.cells))
         named = ", ".join(codes) if len(codes) <= N_NAMED else f"{len(codes)} structures"
         grid = f"{len(self.cells)} cells ({numbers[0]} to {numbers[-1]} components, {named})"
-        rows = f"{self.prepared.n_rows} rows x {self.prepared.n_features} columns"
-        return f"Selection by {self.criterion.upper()}: {grid}, {rows}"
+        columns = f"{self.prepared.n_features} columns"
+        if self.prepared.n_features == 1:
+            columns = "1 column, for which a structure is EII (one variance) or VII (a variance each)"
+        return f"Selection by {self.criterion.upper()}: {grid}, {self.prepared.n_rows} rows x {columns}"
 
     @property
     def shown_tables(self) -> dict[str, pd.DataFrame]:

@@ -2,6 +2,7 @@
 
 import arviz as az
 import numpy as np
+import pymc as pm
 import pytest
 import xarray as xr
 
@@ -115,6 +116,22 @@ def test_a_callable_must_return_what_a_mixture_needs(em):
 
     with pytest.raises(bg.ArgumentError, match="no 'means'"):
         bg.fit_bayes(FAITHFUL, 2, em=em, seed=0, sampler=forgetful)
+
+
+@pytest.mark.filterwarnings("ignore::bayesgmm.errors.SamplingWarning")
+def test_a_callable_may_take_the_model_by_name_as_that_of_pymc_does(em, fits):
+    drawn = fits["nuts"].tree["posterior"].to_dataset()
+
+    def like_pymc(draws=1000, tune=1000, *, chains=None, model=None, random_seed=None):
+        assert model is pm.modelcontext(None)
+        assert (draws, tune, chains, isinstance(random_seed, int)) == (7, 500, 2, True)
+        values = {name: (drawn[name].dims, np.tile(value, (2, 7, *[1] * value.ndim))) for name, value in start.items()}
+        return xr.DataTree.from_dict({"posterior": xr.Dataset(values)})
+
+    standard = em.scaling.mixture_to_standard(em.mixture)
+    start = {name: getattr(standard, name) for name in ("weights", "means", "covariances")}
+    found = bg.fit_bayes(FAITHFUL, 2, em=em, seed=0, sampler=like_pymc, draws=7, chains=2)
+    tolerances.assert_close(found.mixture.means[0, 0], em.mixture.means, tolerances.ALGEBRA)
 
 
 def test_chains_that_do_not_move_are_a_failure(faithful_mixture, faithful):
