@@ -33,6 +33,8 @@ class Adapter:
         if not is_whole:
             return self._draw(prior, **plan)
         options = {"cores": 1} if sampler in {"nuts", "gibbs"} else {}
+        if sampler == "nuts":
+            del plan["tune"]  # it is part of what `fit_bayes` chooses for itself
         fit = fit_bayes(
             self._target.rows, self._target.n_components, priors=Priors(covariance=prior), sampler=sampler,
             **plan, **options,
