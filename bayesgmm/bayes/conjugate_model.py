@@ -1,4 +1,4 @@
-"""What a PyMC model says to a sampler with conjugate conditionals: the numbers of its prior, its rows and their copies.
+"""What a PyMC model says to a sampler with conjugate conditionals: the numbers of its prior.
 
 Conditionals are derived for the model of `build_model` alone. So what is read here is checked first: that the structure
 has them, that the covariances are inverse Wishart, and that no variable was added, changed or taken away.
@@ -12,7 +12,7 @@ from bayesgmm.errors import ArgumentError
 from bayesgmm.kernels.conditionals import Prior
 from bayesgmm.structure import CovarianceStructure
 
-__all__ = ["CONJUGATE", "read_prior", "rows_and_copies"]
+__all__ = ["CONJUGATE", "read_prior"]
 
 Floats = NDArray[np.float64]
 
@@ -108,18 +108,3 @@ def _is_as_built(model: pm.Model, name: str) -> bool:
     given = {ancestor.name for ancestor in ancestors(node.inputs) if ancestor.name in data}
     expected = _DISTRIBUTIONS["correlated means" if name == "means" and "mean_chol" in data else name]
     return type(node.op).__name__.startswith(expected[0]) and given == expected[1]
-
-
-def rows_and_copies(model: pm.Model) -> tuple[Floats, NDArray[np.int64]]:
-    """Return the rows, standardised units, and how often each occurs."""
-    if "pattern_members" in model.named_vars:
-        raise ArgumentError("sampler='gibbs' needs complete rows; use sampler='nuts', or missing='drop'")
-    rows, weights = (np.asarray(model[name].get_value(), dtype=float) for name in ("rows", "row_weights"))
-    copies = np.rint(weights)
-    if not np.array_equal(copies, weights):
-        fractional = weights[copies != weights]
-        raise ArgumentError(
-            f"sampler='gibbs' gives each copy of a row a label, and {len(fractional)} rows have weights that are not "
-            f"whole numbers (the first is {fractional[0]:g}); use sampler='nuts'"
-        )
-    return np.ascontiguousarray(rows), copies.astype(np.int64)

@@ -75,7 +75,15 @@ def _own_numbers(stats: xr.Dataset) -> dict[str, Any]:
 
 
 #: Attributes of ``sample_stats`` that the samplers of this room leave.
-_OF_SAMPLERS = ("khat", "efficiency", "log_evidence", "log_evidence_mcse", "elbo", "interrupted_after")
+_OF_SAMPLERS = (
+    "khat",
+    "efficiency",
+    "log_evidence",
+    "log_evidence_mcse",
+    "elbo",
+    "interrupted_after",
+    "acceptance_rate",
+)
 
 
 def warn(diagnostics: Mapping[str, Any], stacklevel: int = 3) -> None:

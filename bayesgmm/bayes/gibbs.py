@@ -4,7 +4,8 @@ Labels, weights, means, precisions and the scale matrix that the precisions shar
 conditional (math.md, 10.1 to 10.3). There is nothing to tune and no gradient; a sweep costs about as much as one
 evaluation of the likelihood. Where components are well apart that is hard to beat. Where they overlap, labels and
 parameters hold each other in place, and NUTS, which sums the labels out, is far ahead: `describe_mixing` says which of
-the two it was.
+the two it was. Missing values are drawn with the labels (math.md, 10.8). A density to a power that is not a whole
+number has no labels; there a sweep is a proposal, taken or left so that the posterior is exact (math.md, 10.9).
 
 Rows, weights and the numbers of the prior are read from the PyMC model, so that there is one prior and one place where
 it is set. Chains run side by side in threads, in compiled code.
@@ -20,17 +21,18 @@ from numpy.typing import NDArray
 
 from bayesgmm.bayes.chain_threads import check_count, run_and_keep
 from bayesgmm.bayes.checkpoint import Checkpoint, longest_block
-from bayesgmm.bayes.conjugate_model import read_prior, rows_and_copies
+from bayesgmm.bayes.conjugate_model import read_prior
+from bayesgmm.bayes.conjugate_rows import table_of
 from bayesgmm.bayes.gibbs_chains import Chain, Draws, Standing, chains_of, room_for, state_of
 from bayesgmm.kernels.conditionals import Parameters, Prior
 from bayesgmm.kernels.gibbs import run_chain
+from bayesgmm.kernels.table import Table
 from bayesgmm.mixture import Mixture
 from bayesgmm.structure import CovarianceStructure
 
 __all__ = [
     "BATCH",
     "batches",
-    "chunk_bounds",
     "describe_mixing",
     "groups_of",
     "random_streams",
@@ -40,14 +42,12 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-#: Rows of a chunk: what they count is added up before it is added to the rest.
-CHUNK = 2**14
-
 #: Rows times components of a batch of sweeps: some tenths of a second, after which Ctrl-C is noticed.
 BATCH = 5 * 10**6
 _LEAST_WEIGHT = 1e-3
 _BAD_R_HAT = 1.01
 _FEW_DRAWS = 400
+_LEAST_ACCEPTANCE = 0.05
 _REMEDY = "use sampler='nuts', which sums the labels out, or more sweeps for each draw (thin)"
 # NUTS needs all rows in memory.
 _STREAMED_REMEDY = (
@@ -79,7 +79,8 @@ def sample_gibbs(
     structure : CovarianceStructure
         The structure that it was made for.
     start : Mixture
-        A single mixture, standardised units. Each chain draws its first labels from it.
+        A single mixture, standardised units. Each chain draws its first labels from it. Where weights have fractional
+        parts it should be near the mode, such as an EM fit with these weights: it decides how often a sweep is taken.
     draws, tune, chains : int
         Draws kept and draws thrown away before them in each chain; number of chains.
     seed : int
@@ -97,13 +98,13 @@ def sample_gibbs(
     -------
     dict of str to Dataset
         Groups ``posterior`` (weights, means, covariances; standardised units) and ``sample_stats``: ``lp``, the log
-        posterior density of weights, means and precisions up to a constant, and ``n_filled``, the number of components
-        with rows.
+        posterior density of weights, means and precisions up to a constant, ``n_filled``, the number of components with
+        rows, and where row weights have fractional parts ``acceptance_rate``, the share of sweeps that were taken.
 
     Raises
     ------
     ArgumentError
-        When the model is not conjugate or was changed, values are missing, rows have fractional weights, or `thin` or
+        When the model is not conjugate or was changed, rows that lack values have fractional weights, or `thin` or
         `cores` is not a positive number.
     KeyboardInterrupt
         When sampling is interrupted before the first draw; later, the draws made so far are returned, and
@@ -111,11 +112,12 @@ def sample_gibbs(
 
     Notes
     -----
-    The conditionals are math.md, 10.1 to 10.3. A sweep costs O(W K D^2), with W the sum of the row weights.
+    The conditionals are math.md, 10.1 to 10.3, 10.8 and 10.9. A sweep costs O(W K D^2), with W the sum of the row
+    weights, and O(K D^3) for each set of columns that rows lack.
     """
     prior = read_prior(model, structure)
     plan = _Plan(
-        prior, model["concentration"].get_value(), *rows_and_copies(model), draws, tune, check_count("thin", thin)
+        prior, model["concentration"].get_value(), table_of(model, start), draws, tune, check_count("thin", thin)
     )
     left = None if checkpoint is None else checkpoint.state
     every = _new_chains(plan, start, seed, chains) if left is None else chains_of(left, draws)
@@ -136,7 +138,9 @@ def sample_gibbs(
     )  # fmt: skip
 
 
-def describe_mixing(*, max_r_hat: float, min_ess: float, n_draws: int, is_streamed: bool = False) -> str:
+def describe_mixing(
+    *, max_r_hat: float, min_ess: float, n_draws: int, is_streamed: bool = False, acceptance_rate: float = 1.0
+) -> str:
     """Say in words that Gibbs has not mixed, with the numbers and the engine that would.
 
     Parameters
@@ -149,12 +153,21 @@ def describe_mixing(*, max_r_hat: float, min_ess: float, n_draws: int, is_stream
         Number of draws of all chains together.
     is_streamed : bool, default False
         Whether the rows are read chunk by chunk, so that the fit carries a sample of them only.
+    acceptance_rate : float, default 1.0
+        The share of sweeps that were taken; below one where row weights have fractional parts.
 
     Returns
     -------
     str
-        A sentence for a warning, or nothing where R-hat is at most 1.01 and there are 400 effective draws.
+        A sentence for a warning, or nothing where R-hat is at most 1.01, there are 400 effective draws, and at least
+        one sweep in twenty was taken.
     """
+    if acceptance_rate < _LEAST_ACCEPTANCE:
+        # Chains that do not move have neither R-hat nor a number of effective draws to go by.
+        return (
+            f"Gibbs does not move: with weights that are not whole numbers a sweep is a proposal, and "
+            f"{acceptance_rate:.1%} were taken; use sampler='nuts'"
+        )
     disagree = not (np.isnan(max_r_hat) or max_r_hat <= _BAD_R_HAT)
     if not disagree and min_ess >= _FEW_DRAWS:
         return ""
@@ -177,22 +190,21 @@ def random_streams(seed: int, chain: int) -> NDArray[np.uint64]:
     return streams
 
 
-def chunk_bounds(n: int) -> NDArray[np.int64]:
-    """Return where chunks of rows, which are added up one after the other, begin and end."""
-    count = max(1, -(-n // CHUNK))
-    return np.arange(count + 1, dtype=np.int64) * n // count
-
-
 class _Plan(NamedTuple):
     """What every chain is asked for."""
 
     prior: Prior
     concentration: Floats
-    rows: Floats
-    copies: NDArray[np.int64]
+    table: Table
     draws: int
     tune: int
     thin: int
+
+    @property
+    def cost(self) -> int:
+        """What a draw costs: rows, each as often as it counts, times components."""
+        labels = self.table.copies.sum() + self.table.gaps.copies.sum() + 2 * len(self.table.fractions.shares)
+        return self.thin * int(labels) * len(self.concentration)
 
 
 def _new_chains(plan: _Plan, start: Mixture, seed: int, count: int) -> list[Chain]:
@@ -206,9 +218,8 @@ def _new_chains(plan: _Plan, start: Mixture, seed: int, count: int) -> list[Chai
 def _run_chain(plan: _Plan, chain: Chain, advance: Callable[[int], bool]) -> None:
     """Run a chain from where it stands to its last draw, or until it is told to stop."""
     tuned, made, parameters, streams = chain.standing.copy()
-    batch = max(1, BATCH // (plan.thin * int(plan.copies.sum()) * len(plan.concentration)))
-    bounds = chunk_bounds(len(plan.rows))
-    given = plan.prior, plan.concentration, plan.rows, plan.copies, bounds, parameters, streams, plan.thin
+    batch = max(1, BATCH // max(1, plan.cost))
+    given = plan.prior, plan.concentration, plan.table, parameters, streams, plan.thin
     for size in batches(plan.tune - tuned, batch):
         run_chain(*given, *room_for(size, parameters))
         tuned += size
@@ -251,7 +262,12 @@ def _groups(plan: _Plan, chains: list[Chain], features: tuple[str, ...]) -> dict
         return {}
     parts = [chains[chain].draws.part(0, made) for chain in chosen]
     wanted = (len(chains), plan.draws)
-    return groups_of(parts, plan.prior, plan.concentration, features, wanted)
+    groups = groups_of(parts, plan.prior, plan.concentration, features, wanted)
+    if len(plan.table.fractions.shares):
+        acceptance = np.stack([part.acceptance for part in parts])
+        groups["sample_stats"]["acceptance_rate"] = (("chain", "draw"), acceptance)
+        groups["sample_stats"].attrs["acceptance_rate"] = float(acceptance.mean())
+    return groups
 
 
 def groups_of(

@@ -26,6 +26,7 @@ _DRAWN = {
     "factors": ("component", "feature", "feature_bis"),
 }
 _SCALE = ("scale_row", "scale_column")
+_NUMBERS = ("log_likelihood", "n_filled", "acceptance")
 
 
 class Draws(NamedTuple):
@@ -39,17 +40,20 @@ class Draws(NamedTuple):
         Of each.
     n_filled : ndarray of int, shape (draws,)
         Components with rows.
+    acceptance : ndarray, shape (draws,)
+        The share of sweeps that were taken.
     """
 
     parameters: Parameters
     log_likelihood: Floats
     n_filled: NDArray[np.int64]
+    acceptance: Floats
 
     def part(self, first: int, size: int) -> "Draws":
         """Return the places of some draws, to be read or filled in."""
         chosen = slice(first, first + size)
         places = Parameters(*(values[chosen] for values in self.parameters))
-        return Draws(places, self.log_likelihood[chosen], self.n_filled[chosen])
+        return Draws(places, self.log_likelihood[chosen], self.n_filled[chosen], self.acceptance[chosen])
 
 
 class Standing(NamedTuple):
@@ -96,7 +100,7 @@ def room_for(count: int, parameters: Parameters) -> Draws:
     """Make room for draws; the scale matrix is not kept."""
     log_weights, means, factors = (np.empty((count, *values.shape)) for values in parameters[:3])
     kept = Parameters(log_weights, means, factors, np.empty((0, 0, 0)))
-    return Draws(kept, np.empty(count), np.empty(count, dtype=np.int64))
+    return Draws(kept, np.empty(count), np.empty(count, dtype=np.int64), np.empty(count))
 
 
 def state_of(chains: list[Chain]) -> xr.Dataset:
@@ -120,8 +124,8 @@ def state_of(chains: list[Chain]) -> xr.Dataset:
     made = [chain.draws.part(0, standing.made) for chain, standing in zip(chains, standings, strict=True)]
     for j, (name, dims) in enumerate(_DRAWN.items()):
         contents[name] = (("chain", "kept", *dims), padded([part.parameters[j] for part in made], longest))
-    contents["log_likelihood"] = (("chain", "kept"), padded([part.log_likelihood for part in made], longest))
-    contents["n_filled"] = (("chain", "kept"), padded([part.n_filled for part in made], longest))
+    for name in _NUMBERS:
+        contents[name] = (("chain", "kept"), padded([getattr(part, name) for part in made], longest))
     return xr.Dataset(contents)
 
 
@@ -148,8 +152,7 @@ def _chain_of(state: xr.Dataset, draws: int) -> Chain:
     room = room_for(draws, standing.parameters)
     if standing.made:
         part = room.part(0, standing.made)
-        names = (*_DRAWN, "log_likelihood", "n_filled")
-        places = (*part.parameters[:3], part.log_likelihood, part.n_filled)
+        names, places = (*_DRAWN, *_NUMBERS), (*part.parameters[:3], *part[1:])
         for name, place in zip(names, places, strict=True):
             place[...] = state[name].values[: standing.made]
     return Chain(room, standing)

@@ -21,6 +21,7 @@ from bayesgmm.bayes.chain_threads import check_count, run_and_keep
 from bayesgmm.bayes.checkpoint import Checkpoint, Left, read_left, run_identity
 from bayesgmm.bayes.component_number import ComponentNumber, describe_number
 from bayesgmm.bayes.conjugate_model import read_prior
+from bayesgmm.bayes.conjugate_rows import table_of
 from bayesgmm.bayes.model import build_model
 from bayesgmm.bayes.number_priors import number_belief
 from bayesgmm.bayes.priors import Priors, as_priors
@@ -35,7 +36,8 @@ from bayesgmm.bayes.telescope import (
     write_chains,
 )
 from bayesgmm.data import PreparedData, prepare
-from bayesgmm.errors import ArgumentError, SamplingWarning
+from bayesgmm.em.result import log_jacobian
+from bayesgmm.errors import ArgumentError, DataError, SamplingWarning
 from bayesgmm.seeding import recorded_seed
 from bayesgmm.structure import CovarianceStructure, as_structure
 
@@ -97,8 +99,8 @@ def number_of_components(
         fewer for many: (draws + tune) x thin x rows is about 4e7, some seconds.
     cores : int, optional
         Chains that run at the same time; it has no influence on the draws. Default: as many as there are cores.
-    missing : {"error", "drop"}, default "error"
-        See `prepare`.
+    missing : {"error", "drop", "marginalize"}, default "error"
+        See `prepare`. A row with missing values counts with the density of what was observed.
     checkpoint : str or Path, optional
         A Zarr store (``.zarr``) in which the run leaves what it has drawn. A call that finds what an earlier one has
         left goes on, and gives bit for bit the draws of a run that was not interrupted; it must be the same call, but
@@ -132,7 +134,8 @@ def number_of_components(
 
     Notes
     -----
-    The models and the sampler are math.md, 10.4 to 10.6. A sweep costs O(n K D^2).
+    The models and the sampler are math.md, 10.4 to 10.6 and 10.8. A sweep costs O(n K D^2), and O(K D^3) for each
+    set of columns that rows lack.
     """
     check_plan(draws, tune, chains)
     belief = number_belief(method, k_max=k_max, k_prior=k_prior, concentration=concentration)
@@ -146,7 +149,7 @@ def number_of_components(
     model = build_model(prepared, 1, chosen, priors)
     plan = Plan(
         read_prior(model, chosen, guard_is_normalised=True), belief,
-        np.ascontiguousarray(model["rows"].get_value(), dtype=float), prepared.rows, int(draws), int(tune), sweeps,
+        table_of(model), prepared.rows, int(draws), int(tune), sweeps,
         max(keep_every(chains, draws, prepared.n_rows), 1 if left is None else int(left.state.attrs["keep"])),
     )  # fmt: skip
     settings = {"seed": number, "draws": plan.draws, "tune": plan.tune, "chains": int(chains), "thin": sweeps,
@@ -168,8 +171,8 @@ def number_of_components(
             checkpoint, seconds=checkpoint_seconds, identity=run_identity(prepared, None, None, asked, {}), left=left,
             draws=plan.draws, describe=describe,
         )  # fmt: skip
-    log_jacobian = prepared.n_rows * prepared.scaling(chosen).log_jacobian
-    found = describe(_sample(plan, number, chains, log_jacobian, cores=cores, progress=progress, checkpoint=place))
+    offset = log_jacobian(prepared, prepared.scaling(chosen))
+    found = describe(_sample(plan, number, chains, offset, cores=cores, progress=progress, checkpoint=place))
     for sentence in found.trouble():
         warnings.warn(sentence, SamplingWarning, stacklevel=2)
     return found
@@ -184,7 +187,9 @@ def _default_thin(draws: int, n: int) -> int:
 
 def _check_data(prepared: PreparedData, priors: Priors | None) -> None:
     prepared.check_components(1)
-    prepared.check_complete("the number of components")
+    n_empty = int(np.isnan(prepared.values).all(axis=1).sum())
+    if n_empty:  # `prepare` leaves them out; data made by hand may have them
+        raise DataError(f"{n_empty} rows lack every value, and so belong to no component; leave them out")
     if prepared.sample_weight is not None:
         raise ArgumentError("the number of components is defined for rows that count once; leave sample_weight out")
     priors = as_priors(priors)
@@ -206,7 +211,7 @@ def _sample(
     plan: Plan,
     seed: int,
     chains: int,
-    log_jacobian: float,
+    offset: float,
     *,
     cores: int | None,
     progress: bool,
@@ -222,5 +227,5 @@ def _sample(
     ahead = sum(plan.tune + plan.draws - chain.place.standing.tuned - chain.place.standing.made for chain in every)
     return run_and_keep(
         run, chains, cores=cores, total=ahead, progress=progress, checkpoint=checkpoint,
-        state=lambda: write_chains(plan, every), groups=lambda: groups_of_chains(plan, every, log_jacobian),
+        state=lambda: write_chains(plan, every), groups=lambda: groups_of_chains(plan, every, offset),
     )  # fmt: skip

@@ -83,6 +83,7 @@ def posterior_fit(
         diagnostics["mixing_in_words"] = describe_mixing(
             max_r_hat=diagnostics["max_r_hat"], min_ess=diagnostics["min_ess"],
             n_draws=diagnostics["chains"] * diagnostics["draws"], is_streamed="all_rows" in found,
+            acceptance_rate=diagnostics.get("acceptance_rate", 1.0),
         )  # fmt: skip
     if modes is not None:
         found["modes"], diagnostics["modes_in_words"] = describe_chains(reference, matched.mixture, modes)

@@ -16,10 +16,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesgmm.bayes.checkpoint import longest_block
-from bayesgmm.bayes.gibbs import BATCH, batches, chunk_bounds, random_streams
+from bayesgmm.bayes.gibbs import BATCH, batches, random_streams
 from bayesgmm.bayes.gibbs_chains import Standing, padded, read_standing, write_standings
 from bayesgmm.bayes.number_priors import NumberBelief
 from bayesgmm.kernels.conditionals import Parameters, Prior
+from bayesgmm.kernels.table import Table
 from bayesgmm.kernels.telescope import Number, run_telescope
 
 __all__ = ["Plan", "TelescopeChain", "advance_chain", "chains_from", "groups_of_chains", "keep_every", "new_chains",
@@ -44,8 +45,8 @@ class Plan(NamedTuple):
         On means and precisions.
     belief : NumberBelief
         On the number of components and the weights.
-    rows : ndarray, shape (n, D)
-        Standardised units.
+    table : Table
+        The rows, standardised units.
     names : ndarray, shape (n,)
         Labels of the rows.
     draws, tune, thin : int
@@ -56,7 +57,7 @@ class Plan(NamedTuple):
 
     prior: Prior
     belief: NumberBelief
-    rows: Floats
+    table: Table
     names: NDArray[Any]
     draws: int
     tune: int
@@ -130,15 +131,15 @@ def new_chains(plan: Plan, chains: int, seed: int) -> list[TelescopeChain]:
 
 
 def _new_chain(plan: Plan, k: int, chain: int, seed: int) -> TelescopeChain:
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(chain, len(chunk_bounds(len(plan.rows))))))
-    parameters = _start_parameters(plan.prior, plan.rows, k, plan.belief.k_max, rng)
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(chain, len(plan.table.bounds))))
+    parameters = _start_parameters(plan.prior, plan.table.rows, k, plan.belief.k_max, rng)
     standing = Standing(0, 0, parameters, random_streams(seed, chain))
     return TelescopeChain(*_room(plan), _Place(standing, Number(k, float(plan.belief.alpha), -np.inf)))
 
 
 def _room(plan: Plan) -> tuple[Floats, NDArray[np.int16]]:
     """Make room for draws and labels."""
-    labels = np.empty((-(-plan.draws // plan.keep), len(plan.rows)), dtype=np.int16)
+    labels = np.empty((-(-plan.draws // plan.keep), len(plan.names)), dtype=np.int16)
     return np.empty((plan.draws, len(QUANTITIES))), labels
 
 
@@ -176,9 +177,9 @@ def advance_chain(plan: Plan, chain: TelescopeChain, advance: Callable[[int], bo
         Takes the number of draws made and says whether to go on.
     """
     (tuned, made, parameters, streams), number = chain.place.standing.copy(), chain.place.number
-    given = plan.prior, plan.belief.for_kernel(), plan.rows, chunk_bounds(len(plan.rows))
-    unused = np.empty((1, len(plan.rows)), dtype=np.int16)
-    cost = plan.thin * len(plan.rows) * min(plan.belief.k_max, 10)
+    given = plan.prior, plan.belief.for_kernel(), plan.table
+    unused = np.empty((1, len(plan.names)), dtype=np.int16)
+    cost = plan.thin * len(plan.names) * min(plan.belief.k_max, 10)
     size = plan.keep * max(1, BATCH // (cost * plan.keep))
     for part in batches(plan.tune - tuned, size):
         thrown_away = np.empty((part, len(QUANTITIES)))

@@ -108,7 +108,7 @@ def _data_options() -> list[Any]:
         click.option("--columns", multiple=True, metavar="A,B", help="Columns to use. Default: every numeric one."),
         click.option("--missing", type=click.Choice(["error", "drop", "marginalize"]), default="error",
                      show_default=True,
-                     help="Rows with missing values: refuse the table, leave them out, use what is there (not gibbs)."),
+                     help="Rows with missing values: refuse the table, leave them out, use what is there."),
         click.option("--reg-covar", type=click.FloatRange(min=0), metavar="NUMBER",
                      help="What EM adds to variances, as a share of those of the columns, such as 1e-3."),
         click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same fit."),

@@ -9,6 +9,7 @@ import numpy as np
 from bayesgmm.kernels.conjugate import (
     add_matrix,
     add_square,
+    copy,
     copy_matrix,
     log_determinant,
     sum_of,
@@ -17,8 +18,8 @@ from bayesgmm.kernels.conjugate import (
 )
 from bayesgmm.kernels.random_numbers import log_gamma, normal, uniform
 
-__all__ = ["Parameters", "Prior", "draw_components", "draw_mean", "draw_parameters", "draw_precision", "is_accepted",
-           "normalise"]  # fmt: skip
+__all__ = ["Parameters", "Prior", "draw_components", "draw_mean", "draw_means", "draw_parameters", "draw_precision",
+           "is_accepted", "normalise"]  # fmt: skip
 
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
 
@@ -142,6 +143,25 @@ def draw_mean(prior, count, s1, factor, state, mean):
             shift[i] -= v[j, i] * shift[j]
         shift[i] /= v[i, i]
         mean[i] += shift[i]
+
+
+@_jit
+def draw_means(prior, k, s0, s1, s2, parameters, state):
+    """Draw the means of the leading `k` components given their precisions; the sums are then around the new ones."""
+    d = parameters.means.shape[1]
+    shift = np.empty(d)
+    for component in range(k):
+        mean, count = parameters.means[component], s0[component]
+        copy(mean, shift)
+        draw_mean(prior, count, s1[component], parameters.factors[component], state, mean)
+        for i in range(d):
+            shift[i] = mean[i] - shift[i]
+        for i in range(d):
+            for j in range(i + 1):
+                crossed = s1[component, i] * shift[j] + s1[component, j] * shift[i]
+                s2[component, i, j] += count * shift[i] * shift[j] - crossed
+        for i in range(d):
+            s1[component, i] -= count * shift[i]
 
 
 @_jit

@@ -14,26 +14,19 @@ import math
 import numba
 import numpy as np
 
-from bayesgmm.kernels.conjugate import add_matrix
-from bayesgmm.kernels.random_numbers import UNIT
+from bayesgmm.kernels.random_numbers import GOLDEN, mix, unit
+from bayesgmm.kernels.scratch import scratch
 
-__all__ = ["allocate", "allocate_all", "clear", "label_key", "log_likelihoods"]
+__all__ = ["ROWS", "accumulate", "add_sums", "allocate", "clear", "label_key", "labels_at", "log_constants",
+           "log_joint", "log_likelihoods", "sum_of_logs"]  # fmt: skip
 
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
 _jit_in_order = numba.njit(cache=True, nogil=True, error_model="numpy")
 
-_ROWS = 256
+#: Rows of a block.
+ROWS = 512
 _HALF_LOG_2PI = 0.9189385332046727
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _LOWEST = -45.0  # a share of exp(-45) is below the resolution of the uniform numbers
-
-
-@_jit_in_order
-def _mix(x):
-    """Return the output of SplitMix64 at a counter."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 @_jit_in_order
@@ -50,7 +43,7 @@ def label_key(stream):
     uint64
         For `allocate`.
     """
-    key = _mix(stream[0] + _GOLDEN * stream[1])
+    key = mix(stream[0] + GOLDEN * stream[1])
     stream[1] += np.uint64(1)
     return key
 
@@ -63,7 +56,7 @@ def _load(rows, start, size, x):
 
 
 @_jit
-def _log_joint(x, size, mean, factor, is_diagonal, constant, c, y, out):
+def log_joint(x, size, mean, factor, is_diagonal, constant, c, y, out):
     """Write log w_k + log N(x; k) of a block to out."""
     d = x.shape[0]
     for j in range(d):
@@ -109,18 +102,18 @@ def _exp(x):
 
 
 @_jit
-def _accumulate(log_joint, size, top, total):
+def accumulate(joint, size, top, total):
     """Turn log joint densities into running sums over the components, relative to exp(top), in place."""
-    first = log_joint[0]
+    first = joint[0]
     for b in range(size):
         top[b] = first[b]
         total[b] = 0.0
-    for component in range(1, log_joint.shape[0]):
-        row = log_joint[component]
+    for component in range(1, joint.shape[0]):
+        row = joint[component]
         for b in range(size):
             top[b] = row[b] if row[b] > top[b] else top[b]
-    for component in range(log_joint.shape[0]):
-        row = log_joint[component]
+    for component in range(joint.shape[0]):
+        row = joint[component]
         for b in range(size):
             gap = row[b] - top[b]
             share = _exp(gap if gap > _LOWEST else _LOWEST)
@@ -129,7 +122,7 @@ def _accumulate(log_joint, size, top, total):
 
 
 @_jit
-def _log_likelihood(top, total, copies, start, size):
+def sum_of_logs(top, total, copies, start, size):
     """Return the sum of copies (top + log total), with one logarithm for sixteen rows that occur once."""
     value, product, waiting = 0.0, 1.0, 0
     for b in range(size):
@@ -149,11 +142,16 @@ def _log_likelihood(top, total, copies, start, size):
 
 
 @_jit
-def _draw_labels(running, total, size, key, number, threshold, drawn):
-    """Draw one label for each row of a block, which begins with the row of that number."""
+def _thresholds(key, number, total, size, threshold):
+    """Write where the random numbers of a block, which begins with the row of that number, lie in its running sums."""
     for b in range(size):
-        bits = _mix(key + _GOLDEN * np.uint64(number + b)) >> np.uint64(11)
-        threshold[b] = (np.float64(np.int64(bits)) + 0.5) * UNIT * total[b]
+        threshold[b] = unit(mix(key + GOLDEN * np.uint64(number + b))) * total[b]
+
+
+@_jit
+def labels_at(threshold, running, size, drawn):
+    """Draw one label for each row of a block, from its running sums and a random place in them."""
+    for b in range(size):
         drawn[b] = 0
     for component in range(running.shape[0] - 1):
         row = running[component]
@@ -182,7 +180,7 @@ def _sort_by_label(x, size, wanted, drawn, means, ends, sorted_x):
 
 
 @_jit
-def _add_sums(sorted_x, ends, is_diagonal, s0, s1, s2):
+def add_sums(sorted_x, ends, is_diagonal, s0, s1, s2):
     """Add counts, sums and squares of rows that are sorted by label."""
     first = 0
     for component in range(ends.shape[0]):
@@ -204,7 +202,7 @@ def _add_sums(sorted_x, ends, is_diagonal, s0, s1, s2):
 
 
 @_jit
-def _log_constants(log_weights, factors, k, constants):
+def log_constants(log_weights, factors, k, constants):
     """Write what the log joint densities of the leading `k` components have in front of the distance."""
     d = factors.shape[1]
     for component in range(k):
@@ -222,7 +220,7 @@ def allocate(rows, copies, first, last, number, k, is_diagonal, parameters, key,
     rows : ndarray of float64, shape (n, D)
         Rows, standardised units.
     copies : ndarray of int64, shape (n,)
-        How often each row occurs; each copy gets a label of its own.
+        How often each row occurs; each copy gets a label of its own. A row that does not is left as it is.
     first, last : int
         The rows of this call.
     number : int
@@ -246,24 +244,25 @@ def allocate(rows, copies, first, last, number, k, is_diagonal, parameters, key,
         The log-likelihood of these rows at the current parameters, labels summed out.
     """
     d = rows.shape[1]
-    x, c, y = np.empty((d, _ROWS)), np.empty((d, _ROWS)), np.empty(_ROWS)
-    running, top, total, threshold = np.empty((k, _ROWS)), np.empty(_ROWS), np.empty(_ROWS), np.empty(_ROWS)
+    x, c, y = scratch(d * ROWS).reshape(d, ROWS), scratch(d * ROWS).reshape(d, ROWS), scratch(ROWS)
+    running, top, total, threshold = scratch(k * ROWS).reshape(k, ROWS), scratch(ROWS), scratch(ROWS), scratch(ROWS)
     constants, ends = np.empty(k), np.empty(k, dtype=np.int64)
-    drawn, wanted = np.empty(_ROWS, dtype=np.int64), np.empty(_ROWS, dtype=np.int64)
-    _log_constants(parameters.log_weights, parameters.factors, k, constants)
+    drawn, wanted = np.empty(ROWS, dtype=np.int64), np.empty(ROWS, dtype=np.int64)
+    log_constants(parameters.log_weights, parameters.factors, k, constants)
     log_likelihood = 0.0
-    for start in range(first, last, _ROWS):
-        size = min(_ROWS, last - start)
+    for start in range(first, last, ROWS):
+        size = min(ROWS, last - start)
         _load(rows, start, size, x)
         for component in range(k):
             mean, factor = parameters.means[component], parameters.factors[component]
-            _log_joint(x, size, mean, factor, is_diagonal, constants[component], c, y, running[component])
-        _accumulate(running, size, top, total)
-        log_likelihood += _log_likelihood(top, total, copies, start, size)
+            log_joint(x, size, mean, factor, is_diagonal, constants[component], c, y, running[component])
+        accumulate(running, size, top, total)
+        log_likelihood += sum_of_logs(top, total, copies, start, size)
         copy, waiting = 0, 1
         while waiting > 0:
-            copy_key = _mix(key + _GOLDEN * np.uint64(copy))
-            _draw_labels(running, total, size, copy_key, number + start, threshold, drawn)
+            copy_key = mix(key + GOLDEN * np.uint64(copy))
+            _thresholds(copy_key, number + start, total, size, threshold)
+            labels_at(threshold, running, size, drawn)
             waiting = 0
             for b in range(size):
                 count = copies[start + b]
@@ -271,7 +270,7 @@ def allocate(rows, copies, first, last, number, k, is_diagonal, parameters, key,
                 waiting += count > copy + 1
                 labels[start + b] = drawn[b] if count > copy else labels[start + b]
             _sort_by_label(x, size, wanted, drawn, parameters.means, ends, c)
-            _add_sums(c, ends, is_diagonal, s0, s1, s2)
+            add_sums(c, ends, is_diagonal, s0, s1, s2)
             copy += 1
     return log_likelihood
 
@@ -285,27 +284,6 @@ def clear(s0, s1, s2, first):
             s1[component, i] = 0.0
             for j in range(s2.shape[2]):
                 s2[component, i, j] = 0.0
-
-
-@_jit
-def allocate_all(rows, copies, bounds, k, is_diagonal, parameters, stream, labels, s0, s1, s2):
-    """Draw all labels, chunk by chunk, and reduce the sums in order; return the log-likelihood."""
-    key = label_key(stream)
-    clear(s0, s1, s2, 0)
-    part0, part1, part2 = np.empty_like(s0), np.empty_like(s1), np.empty_like(s2)
-    log_likelihood = 0.0
-    for chunk in range(bounds.shape[0] - 1):
-        clear(part0, part1, part2, 0)
-        log_likelihood += allocate(
-            rows, copies, bounds[chunk], bounds[chunk + 1], 0, k, is_diagonal, parameters, key, labels,
-            part0, part1, part2,
-        )  # fmt: skip
-        for component in range(k):
-            s0[component] += part0[component]
-            for i in range(s1.shape[1]):
-                s1[component, i] += part1[component, i]
-            add_matrix(part2[component], s2[component])
-    return log_likelihood
 
 
 @_jit
@@ -330,17 +308,17 @@ def log_likelihoods(rows, row_weights, log_weights, means, factors, is_diagonal,
         Added to in place.
     """
     (n, d), k = rows.shape, log_weights.shape[1]
-    x, c, y = np.empty((d, _ROWS)), np.empty((d, _ROWS)), np.empty(_ROWS)
-    running, top, total = np.empty((k, _ROWS)), np.empty(_ROWS), np.empty(_ROWS)
+    x, c, y = scratch(d * ROWS).reshape(d, ROWS), scratch(d * ROWS).reshape(d, ROWS), scratch(ROWS)
+    running, top, total = scratch(k * ROWS).reshape(k, ROWS), scratch(ROWS), scratch(ROWS)
     constants = np.empty((len(out), k))
     for mixture in range(len(out)):
-        _log_constants(log_weights[mixture], factors[mixture], k, constants[mixture])
-    for start in range(0, n, _ROWS):
-        size = min(_ROWS, n - start)
+        log_constants(log_weights[mixture], factors[mixture], k, constants[mixture])
+    for start in range(0, n, ROWS):
+        size = min(ROWS, n - start)
         _load(rows, start, size, x)
         for mixture in range(len(out)):
             for component in range(k):
                 mean, factor = means[mixture, component], factors[mixture, component]
-                _log_joint(x, size, mean, factor, is_diagonal, constants[mixture, component], c, y, running[component])
-            _accumulate(running, size, top, total)
-            out[mixture] += _log_likelihood(top, total, row_weights, start, size)
+                log_joint(x, size, mean, factor, is_diagonal, constants[mixture, component], c, y, running[component])
+            accumulate(running, size, top, total)
+            out[mixture] += sum_of_logs(top, total, row_weights, start, size)

@@ -12,8 +12,9 @@ import numpy as np
 
 from bayesgmm.kernels.conditionals import draw_components, draw_mean, draw_precision, is_accepted, normalise
 from bayesgmm.kernels.conjugate import copy, copy_matrix, sum_of
-from bayesgmm.kernels.labels import allocate_all, clear
+from bayesgmm.kernels.labels import clear
 from bayesgmm.kernels.random_numbers import log_gamma, normal, uniform
+from bayesgmm.kernels.table import allocate_all
 
 __all__ = ["DYNAMIC", "PROCESS", "STATIC", "Number", "NumberPrior", "fill_urn", "run_telescope"]
 
@@ -158,7 +159,7 @@ def _draw_empty(prior, filled, k, parameters, state):
 
 
 @_jit
-def run_telescope(prior, number, rows, bounds, here, parameters, streams, thin, keep, labels, out):
+def run_telescope(prior, number, table, here, parameters, streams, thin, keep, labels, out):
     """Make sweeps of the telescoping sampler and keep every `thin`-th (math.md, 10.4 and 10.5).
 
     Parameters
@@ -167,10 +168,8 @@ def run_telescope(prior, number, rows, bounds, here, parameters, streams, thin, 
         The prior on means and precisions.
     number : NumberPrior
         The prior on the number of components and on the weights.
-    rows : ndarray of float64, shape (n, D)
-        Rows, standardised units.
-    bounds : ndarray of int64, shape (chunks + 1,)
-        Where the chunks of rows begin and end.
+    table : Table
+        The rows, each of which counts once.
     here : Number
         Number of components, concentration, and weight left out, where the chain stands.
     parameters : Parameters
@@ -191,17 +190,15 @@ def run_telescope(prior, number, rows, bounds, here, parameters, streams, thin, 
     Number
         Where the chain stands now.
     """
-    d = rows.shape[1]
+    n, d = table.rows.shape
     k_max = parameters.log_weights.shape[0]
-    copies, own = np.ones(rows.shape[0], dtype=np.int64), np.empty(rows.shape[0], dtype=np.int16)
+    own = np.empty(n, dtype=np.int16)
     s0, s1, s2 = np.zeros(k_max), np.zeros((k_max, d)), np.zeros((k_max, d, d))
     k, alpha, left_out = here.k, here.alpha, here.log_left_out
     state = streams[1]
     for draw in range(out.shape[0]):
         for sweep in range(thin):
-            log_likelihood = allocate_all(
-                rows, copies, bounds, k, prior.is_diagonal, parameters, streams[0], own, s0, s1, s2
-            )
+            log_likelihood, _ = allocate_all(table, k, prior.is_diagonal, parameters, streams[0], own, s0, s1, s2)
             filled = _filled_first(k, own, s0, s1, s2, parameters)
             if sweep == 0:
                 out[draw, 0], out[draw, 1], out[draw, 2] = k, filled, log_likelihood

@@ -131,15 +131,26 @@ def subsets(n):
     return (np.arange(2**n)[:, None] >> np.arange(n) & 1).astype(float)
 
 
+def _observed(row, precisions):
+    """Precisions of what was observed of a row, with zeros for what was not, and their log determinants."""
+    seen = ~np.isnan(row)
+    if seen.all():
+        return precisions, _log_det(precisions)
+    found, part = np.zeros_like(precisions), np.linalg.inv(np.linalg.inv(precisions)[:, seen][:, :, seen])
+    found[:, np.ix_(seen, seen)[0], np.ix_(seen, seen)[1]] = part
+    return found, _log_det(part)
+
+
 def given_precisions(rows, precisions, mean_sd):
     """For each precision and set of rows: density of the rows with their mean integrated out; mean of that mean."""
-    members, tau = subsets(len(rows)), np.diag(1.0 / np.array(mean_sd) ** 2)
-    count, sums = members.sum(axis=1), members @ rows
-    squares = members @ np.einsum("ni,qij,nj->nq", rows, precisions, rows)
-    information = tau + count[:, None, None] * precisions[:, None]
-    weighted = np.einsum("qij,sj->qsi", precisions, sums)
+    members, tau, values = subsets(len(rows)), np.diag(1.0 / np.array(mean_sd) ** 2), np.nan_to_num(rows)
+    parts, log_dets = zip(*(_observed(row, precisions) for row in rows), strict=True)
+    weighted = np.stack([part @ value for part, value in zip(parts, values, strict=True)])
+    squares = members @ np.einsum("ni,nqi->nq", values, weighted)
+    weighted = np.einsum("sn,nqi->qsi", members, weighted)
+    information = tau + np.einsum("sn,nqij->qsij", members, np.stack(parts))
     centre = np.linalg.solve(information, weighted[..., None])[..., 0]
-    logs = count * _log_det(precisions)[:, None] - count * rows.shape[1] * np.log(2 * np.pi)
+    logs = (members @ np.stack(log_dets) - (members @ (~np.isnan(rows)).sum(axis=1))[:, None] * np.log(2 * np.pi)).T
     logs += _log_det(tau) - _log_det(information) - squares.T + np.einsum("qsi,qsi->qs", weighted, centre)
     return np.exp(0.5 * logs), centre[..., 0]
 
@@ -231,5 +242,42 @@ def quantities(draws, rows, points):
         "largest weight": largest,
         "its square": largest**2,
         "sum of means": draws.means[..., 0].sum(axis=-1),
+        "squared distance": (draws.means[..., 0, 0] - draws.means[..., 1, 0]) ** 2,
+        "product of weights": draws.weights.prod(axis=-1),
         "sum of log determinants": -_log_det(draws.covariances).sum(axis=-1),
     }
+
+
+# -------------------------------------------------------------------- weights that are not whole numbers
+
+
+def power_expectations(rows, weights, points, belief, *, step=0.25):
+    """Expectations under the power likelihood of a line with one variance: no labels, four parameters by quadrature."""
+    (grid,) = wishart_grid(belief, 1, is_shared=True, step=step)
+    logits, places = np.arange(-9.0, 9.01, 2 * step), belief.mean_sd[0] * np.arange(-4.5, 4.51, 0.5 * step)
+    share = 1.0 / (1.0 + np.exp(-logits))[:, None, None]
+    first, second = places[:, None], places[None, :]
+    log_prior = belief.concentration * np.log(share * (1 - share))
+    log_prior = log_prior - 0.5 * (first**2 + second**2) / belief.mean_sd[0] ** 2
+    factors = {
+        "sum of means": first + second,
+        "squared distance": (first - second) ** 2,
+        "product of weights": share * (1 - share),
+    }
+    total, found = 0.0, dict.fromkeys([*factors, "first density", "sum of log determinants"], 0.0)
+    for precision, log_mass in zip(grid.precisions.ravel(), grid.log_mass, strict=True):
+
+        def density(x, precision=precision):
+            parts = (np.exp(-0.5 * precision * (x - place) ** 2) for place in (first, second))
+            one, other = (np.sqrt(precision / (2 * np.pi)) * part for part in parts)
+            return share * one + (1 - share) * other
+
+        mass = np.exp(log_prior + log_mass - grid.log_mass.max())
+        for x, weight in zip(rows.ravel(), weights, strict=True):
+            mass = mass * density(x) ** weight
+        total += mass.sum()
+        for name, factor in factors.items():
+            found[name] += (mass * factor).sum()
+        found["first density"] += (mass * density(points[0, 0])).sum()
+        found["sum of log determinants"] += 2 * np.log(precision) * mass.sum()
+    return {name: value / total for name, value in found.items()}

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 import bayesgmm as bg
-from bayesgmm.bayes import chain_threads, gibbs, nutpie_chains
+from bayesgmm.bayes import chain_threads, conjugate_rows, gibbs, nutpie_chains
 from bayesgmm.bayes import checkpoint as checkpoints
 from bayesgmm.bayes.checkpoint import longest_block
 from bayesgmm.bayes.density import UnconstrainedDensity
@@ -119,11 +119,11 @@ class TestGibbs:
 
     def test_several_chunks_have_streams_of_their_own(self, short_batches, stop_after, monkeypatch, tmp_path):
         fit = partial(bg.fit_bayes, TABLE, 2, sampler="gibbs", seed=1, draws=40, tune=20, chains=1, structure="diag")
-        monkeypatch.setattr(gibbs, "CHUNK", 50)
+        monkeypatch.setattr(conjugate_rows, "CHUNK", 50)
         stop_after(4)
         fit(checkpoint=tmp_path / "run.zarr")
         monkeypatch.undo()
-        monkeypatch.setattr(gibbs, "CHUNK", 50)
+        monkeypatch.setattr(conjugate_rows, "CHUNK", 50)
         resumed, expected = fit(checkpoint=tmp_path / "run.zarr"), fit()
         assert_same_draws(resumed, expected)
 
@@ -246,6 +246,17 @@ class TestPlaces:
         monkeypatch.setattr(checkpoints, "write_tree", full)
         with pytest.warns(bg.SamplingWarning, match=r"could not be written \(.*No space left.*\); sampling goes on"):
             assert_same_draws(fit(checkpoint=tmp_path / "run.zarr"), uninterrupted)
+
+    def test_draws_that_cannot_be_summarised_do_not_end_the_run(self, fit, uninterrupted, tmp_path, monkeypatch):
+        def undescribed(self, *_arguments, **_options):
+            init(self, *_arguments, **_options | {"describe": lambda *_draws: 1 / 0})
+
+        init = checkpoints.Checkpoint.__init__
+        monkeypatch.setattr(checkpoints.Checkpoint, "__init__", undescribed)
+        path = tmp_path / "run.zarr"
+        with pytest.warns(bg.SamplingWarning, match=r"holds no summary of the draws \(division by zero\)"):
+            assert_same_draws(fit(checkpoint=path), uninterrupted)
+        assert checkpoints.read_left(path).state["made"].values.tolist() == [60, 60, 60]
 
     def test_what_killed_writers_left_is_tidied_up(self, fit, finished, tmp_path):
         path = shutil.copytree(finished, tmp_path / "run.zarr")

@@ -22,6 +22,9 @@ LEAST_ESS, WORST_R_HAT, LARGEST_Z = 2000, 1.01, 4.5
 
 LINE = np.array([[-1.6], [-1.1], [-0.2], [0.4], [1.2], [1.3]])
 PLANE = np.array([[-1.3, 0.4], [-0.7, -0.9], [0.1, -0.5], [0.8, 0.1], [1.1, 0.9]])
+# Each column lacks a value, and one row occurs twice.
+HOLES, COPIES = PLANE.copy(), np.array([2.0, 1.0, 1.0, 1.0, 0.0])
+HOLES[0, 1] = HOLES[3, 0] = np.nan
 POINTS = np.array([[0.7, -0.3], [-1.2, 0.5]])
 
 PLANS = {
@@ -71,12 +74,14 @@ def exact_posterior(rows, belief, structure, family="wishart", step=0.5):
     return enumeration.expectations(tables, len(rows), belief.concentration)
 
 
-def sample(engine, rows, belief, structure, family="wishart"):
+def sample(engine, rows, belief, structure, family="wishart", *, weights=None, plan=None):
     """Run an engine; return its draws and the attributes of its statistics."""
-    plan = PLANS[engine] | ({"draws": 10_000} if engine == "nuts" and rows.shape[1] > 1 else {})
-    prepared, chosen = bg.prepare(rows - rows.mean(axis=0), scale="none"), as_structure(structure, rows.shape[1])
+    plan = plan or PLANS[engine] | ({"draws": 10_000} if engine == "nuts" and rows.shape[1] > 1 else {})
+    chosen, told = as_structure(structure, rows.shape[1]), {"missing": "marginalize", "sample_weight": weights}
+    shift = bg.prepare(rows, scale="none", **told).scaling(chosen).shift
+    prepared = bg.prepare(rows - shift, scale="none", **told)
     model = build_model(prepared, 2, chosen, priors_of(belief, family))
-    model["rows"].set_value(rows)
+    model["rows"].set_value(np.nan_to_num(rows))
     d = rows.shape[1]
     spread = np.eye(d) if chosen.is_spherical else np.diag([1.2, 0.8][:d])
     start = Mixture([0.5, 0.5], np.array([-0.8, 0.8])[:, None] * np.ones(d), np.stack([spread] * 2))
@@ -100,7 +105,8 @@ def independent_worth(values, attributes):
 def z_scores(draws, attributes, exact, rows):
     """Compare with the exact expectations; where too little was drawn to conclude, say so and fail."""
     found = {}
-    for name, values in enumeration.quantities(draws, rows, POINTS[:, : rows.shape[1]]).items():
+    sampled = enumeration.quantities(draws, rows, POINTS[:, : rows.shape[1]])
+    for name, values in ((name, sampled[name]) for name in exact):
         worth, r_hat = independent_worth(values, attributes), float(az.rhat(values))
         if not (worth >= LEAST_ESS and r_hat < WORST_R_HAT):
             pytest.fail(f"inconclusive, not passed: {name} has {worth:.0f} effective draws and R-hat {r_hat:.4f}")
@@ -134,6 +140,31 @@ def test_engines_have_the_posterior_of_all_labellings_in_the_plane(engine, struc
             sample(engine, PLANE, belief_of(2), structure, family)
         return
     assert_exact(engine, PLANE, belief_of(2), structure, family)
+
+
+@pytest.mark.parametrize(
+    ("engine", "structure"),
+    [
+        ("gibbs", "full"),
+        *(pytest.param("gibbs", name, marks=pytest.mark.slow) for name in ("tied", "diag", "spherical", "EEI", "EII")),
+        pytest.param("nuts", "full", marks=pytest.mark.slow),
+    ],
+)
+def test_rows_with_gaps_and_copies_have_it_too(engine, structure):
+    belief, copied = belief_of(2), np.repeat(HOLES, COPIES.astype(int), axis=0)
+    draws, attributes = sample(engine, HOLES, belief, structure, weights=COPIES)
+    z = z_scores(draws, attributes, exact_posterior(copied, belief, structure), copied)
+    assert max(map(abs, z.values())) < LARGEST_Z, z
+
+
+@pytest.mark.parametrize("engine", ["gibbs", pytest.param("nuts", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("weights", [[0.5, 1.7, 0.3, 2.4, 0.6, 0.9], [1.0, 0.5, 2.0, 1.0, 0.0, 0.5]])
+def test_weights_that_are_not_whole_have_the_power_posterior(engine, weights):
+    belief = belief_of(1)
+    exact = enumeration.power_expectations(LINE, weights, POINTS, belief)
+    draws, attributes = sample(engine, LINE, belief, "EII", weights=weights)
+    z = z_scores(draws, attributes, exact, LINE)
+    assert max(map(abs, z.values())) < LARGEST_Z, z
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from scipy.special import gammaln
 import bayesgmm as bg
 from bayesgmm.bayes import chain_threads, gibbs
 from bayesgmm.bayes.conjugate_model import read_prior
+from bayesgmm.bayes.conjugate_rows import make_table
 from bayesgmm.bayes.model import build_model, start_values
 from bayesgmm.bayes.nuts import sample_nuts
 from bayesgmm.kernels.conditionals import Parameters
@@ -154,15 +155,16 @@ def simulate_jointly(prior, k, n, concentration, rng, size=40_000):
 
 def sample_in_turn(prior, k, n, concentration, rng, size=30_000):
     d, p = len(prior.location), len(prior.guard)
-    streams, bounds = gibbs.random_streams(5, 0), np.array([0, n // 2, n])
+    streams = gibbs.random_streams(5, 0)
     here = Parameters(np.full(k, -np.log(k)), np.zeros((k, d)), np.stack([np.eye(d)] * k), np.eye(p))
     kept = Parameters(np.empty((1, k)), np.empty((1, k, d)), np.empty((1, k, d, d)), np.empty((0, 0, 0)))
-    copies, records = np.ones(n, dtype=np.int64), []
+    records = []
     for _ in range(size):
         rows, _ = geweke.draw_rows(n, np.exp(here.log_weights), here.means, here.factors, rng)
+        table = make_table(rows)._replace(bounds=np.array([0, n // 2, n]))
         run_chain(
-            prior, np.full(k, concentration), rows, copies, bounds, here, streams, 1, kept, np.empty(1),
-            np.empty(1, dtype=np.int64),
+            prior, np.full(k, concentration), table, here, streams, 1, kept, np.empty(1),
+            np.empty(1, dtype=np.int64), np.empty(1),
         )  # fmt: skip
         records.append(
             geweke.label_free(rows, np.exp(here.log_weights), here.means, here.factors, here.scale)
@@ -227,11 +229,26 @@ def test_labels_are_as_if_drawn_independently(what):
 # -------------------------------------------------------------------- against PyMC
 
 
-@pytest.mark.parametrize("structure", ["full", "tied", "diag", "EII"])
-def test_lp_is_the_log_density_of_the_model_but_for_a_constant(structure):
+def with_gaps():
+    table = bg.load_dataset("faithful")
+    return bg.prepare(table.mask(np.random.default_rng(1).random(table.shape) < 0.2), missing="marginalize")
+
+
+def with_fractions():
+    return bg.prepare(bg.load_dataset("faithful"), sample_weight=np.random.default_rng(1).uniform(0.0, 2.5, size=272))
+
+
+@pytest.mark.parametrize(
+    ("prepared", "structure"),
+    [
+        *((FAITHFUL, name) for name in ("full", "tied", "diag", "EII")),
+        *((prepared, name) for prepared in (with_gaps(), with_fractions()) for name in ("full", "diag")),
+    ],
+)
+def test_lp_is_the_log_density_of_the_model_but_for_a_constant(prepared, structure):
     chosen = as_structure(structure)
-    model = build_model(FAITHFUL, 2, chosen, bg.Priors(concentration=[2.0, 3.0]))
-    groups = sample(model, standard_start(FAITHFUL, 2, structure), structure, draws=4)
+    model = build_model(prepared, 2, chosen, bg.Priors(concentration=[2.0, 3.0]))
+    groups = sample(model, standard_start(prepared, 2, structure), structure, draws=4)
     with model:
         density = model.compile_fn(
             model.logp(jacobian=False), inputs=model.value_vars, point_fn=False, mode="FAST_COMPILE"
@@ -258,6 +275,7 @@ def separated(d=2):
     [
         (FAITHFUL, "full"),
         *(pytest.param(separated(), name, marks=pytest.mark.slow) for name in ("tied", "diag", "spherical", "EII")),
+        *(pytest.param(prepared, "full", marks=pytest.mark.slow) for prepared in (with_gaps(), with_fractions())),
     ],
 )
 def test_gibbs_and_nuts_agree(prepared, structure):
@@ -332,13 +350,6 @@ def test_covariances_without_conjugate_conditionals_are_refused(start):
         sample(model, start)
 
 
-def test_missing_values_are_refused(start):
-    table = bg.load_dataset("faithful")
-    table.loc[3, "waiting"] = np.nan
-    with pytest.raises(bg.ArgumentError, match="needs complete rows; use sampler='nuts'"):
-        sample(build_model(bg.prepare(table, missing="marginalize"), 2), start)
-
-
 def test_an_interruption_keeps_the_draws_made_so_far(model, start, monkeypatch):
     monkeypatch.setattr(gibbs, "BATCH", 2 * 272 * 10)
 
@@ -366,12 +377,6 @@ def test_where_a_chain_fails_the_others_stop(failing):
     with pytest.raises(ZeroDivisionError, match="in a chain"):
         chain_threads.run_in_threads(run, 3, cores=3, total=100, progress=False)
     assert stopped == [True, True]
-
-
-def test_fractional_weights_are_refused(start):
-    prepared = bg.prepare(bg.load_dataset("faithful"), sample_weight=np.r_[np.ones(271), 1.5])
-    with pytest.raises(bg.ArgumentError, match=r"1 rows have weights .*the first is 1.5.*use sampler='nuts'"):
-        sample(build_model(prepared, 2), start)
 
 
 def test_a_model_that_was_changed_is_refused(start):

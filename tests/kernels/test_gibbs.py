@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bayesgmm.bayes.conjugate_rows import make_table
 from bayesgmm.kernels import labels as kernels
 from bayesgmm.kernels.conditionals import Parameters, Prior, draw_parameters
 from bayesgmm.kernels.conjugate import log_determinant, upper_cholesky, wishart
@@ -158,8 +159,9 @@ def test_draws_do_not_depend_on_the_order_in_which_chunks_run():
     bounds, copies, concentration = np.array([0, 300, 600, 900]), np.ones(n, dtype=np.int64), np.ones(k)
     here, streams = parameters_of(mixture), np.stack([stream(seed) for seed in range(2)])
     kept = Parameters(np.empty((1, k)), np.empty((1, k, d)), np.empty((1, k, d, d)), np.empty((0, 0, 0)))
+    table = make_table(rows)._replace(bounds=bounds)
     run_chain(
-        prior, concentration, rows, copies, bounds, here, streams, 1, kept, np.empty(1), np.empty(1, dtype=np.int64)
+        prior, concentration, table, here, streams, 1, kept, np.empty(1), np.empty(1, dtype=np.int64), np.empty(1)
     )
 
     there, streams = parameters_of(mixture), np.stack([stream(seed) for seed in range(2)])
