@@ -117,7 +117,7 @@ def quick_density(monkeypatch):
         monkeypatch.setattr(room, "build_model", lambda *_arguments: None)
     monkeypatch.setattr(evidence, "unconstrained_density", lambda *_arguments: density)
     monkeypatch.setattr(evidence, "_start_of", lambda *_arguments: {})
-    monkeypatch.setattr(evidence, "n_label_copies", lambda *_arguments: 2)
+    monkeypatch.setattr(evidence, "n_copies", lambda *_arguments: 2)
     monkeypatch.setattr(evidence, "log_prior_mass", lambda *_arguments: (0.0, 0.0))
     monkeypatch.setattr(evidence, "bridge_sampling", lambda *_arguments: (-3.0, 0.1))
     monkeypatch.setattr(modes, "evidence_offset", lambda *_arguments: 0.0)

@@ -2,9 +2,9 @@
 
 Three ways. Laplace with importance sampling is exact up to its own Monte Carlo error wherever its k-hat is good. Bridge
 sampling takes the draws of NUTS and a normal distribution fitted to them, and needs the posterior to be connected, not
-normal. Sequential Monte Carlo starts from the prior and needs neither. The first two see one numbering of the
-components and count the K! others (symmetry.py); the prior's normalising constant, which the log density leaves out
-where the guard against spikes has none in closed form, is put back here.
+normal. Sequential Monte Carlo starts from the prior and needs neither. The first two see one copy of the posterior and
+count the others (symmetry.py): numberings of the components, orders and directions of axes. The mass that the guard
+against spikes leaves to the prior, which the log density does not know, is divided out (prior_mass.py).
 """
 
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import pymc as pm
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp
-from scipy.stats import multivariate_normal, wishart
 
+from bayesgmm.bayes.bridge import bridge_sampling
 from bayesgmm.bayes.density import UnconstrainedDensity, unconstrained_density
 from bayesgmm.bayes.laplace import LARGEST_KHAT, importance_sample, laplace_at
 from bayesgmm.bayes.model import build_model, check_model, start_values
 from bayesgmm.bayes.nutpie_chains import sample_vectors
+from bayesgmm.bayes.prior_mass import log_prior_mass
 from bayesgmm.bayes.priors import Priors
 from bayesgmm.bayes.smc import sample_smc
-from bayesgmm.bayes.symmetry import in_region, n_label_copies
+from bayesgmm.bayes.symmetry import n_copies
 from bayesgmm.data import PreparedData, prepare
 from bayesgmm.em.fit import fit_em
 from bayesgmm.errors import ArgumentError, FitError
@@ -33,16 +33,12 @@ from bayesgmm.seeding import as_generator, recorded_seed
 from bayesgmm.showing import Shown
 from bayesgmm.structure import CovarianceStructure, as_structure
 
-__all__ = ["Evidence", "bridge_sampling", "evidence_offset", "log_evidence", "log_prior_mass", "model_log_evidence"]
+__all__ = ["Evidence", "evidence_offset", "log_evidence", "model_log_evidence"]
 
 Floats = NDArray[np.float64]
 
 _PROPOSALS = 8000
 _BRIDGE = {"draws": 1000, "tune": 500, "chains": 4}
-_MAX_ROUNDS = 1000
-# Draws from the prior, for its mass under the guard.
-_PRIOR_DRAWS = 20_000
-_POTENTIAL_DRAWS = 5000
 
 
 @dataclass(frozen=True)
@@ -54,13 +50,13 @@ class Evidence(Shown):
     value : float
         log p(X | K), natural logarithm.
     mcse : float
-        Its Monte Carlo standard error.
+        Its Monte Carlo standard error; NaN where a single population of "smc" leaves it unknown.
     method : str
         "laplace", "bridge" or "smc".
     khat : float or None
         Pareto k-hat of the importance weights, for "laplace".
     n_copies : int
-        Numberings of the components that were counted for one that was seen.
+        Numberings of the components, times descriptions of the covariances by axes, counted for one that was seen.
     """
 
     value: float
@@ -74,7 +70,8 @@ class Evidence(Shown):
 
     def __repr__(self) -> str:
         khat = "" if self.khat is None else f", k-hat {self.khat:.2f}"
-        return f"Evidence({self.value:.3f}, MCSE {self.mcse:.3f}, {self.method}{khat})"
+        error = "unknown" if np.isnan(self.mcse) else f"{self.mcse:.3f}"
+        return f"Evidence({self.value:.3f}, MCSE {error}, {self.method}{khat})"
 
 
 def log_evidence(
@@ -136,8 +133,8 @@ def log_evidence(
 
     Notes
     -----
-    math.md, 11.1 to 11.5. A difference of evidences is a log Bayes factor; unlike a likelihood it depends on the width
-    of the priors.
+    math.md, 11.1 to 11.3, 11.5 and 11.8. A difference of evidences is a log Bayes factor; unlike a likelihood it
+    depends on the width of the priors.
     """
     number = recorded_seed(seed)
     if isinstance(data, MixtureFit):
@@ -220,20 +217,20 @@ def model_log_evidence(
     rng = as_generator(seed, purpose=2)
     with working("compiling the model", progress=progress):
         density = unconstrained_density(model, _start_of(model, start, structure))
-        n_copies = n_label_copies(model, density, structure)
+        copies = n_copies(model, density, structure)
     if method == "laplace":
         value, mcse, khat = _by_laplace(density, rng, options, progress=progress)
     else:
         (value, mcse), khat = _by_bridge(density, rng, options, progress=progress), None
     log_mass, mass_mcse = log_prior_mass(model)
     mcse = float(np.hypot(mcse, mass_mcse))
-    return Evidence(float(value + np.log(n_copies) - log_mass), mcse, method, khat, n_copies)
+    return Evidence(float(value + np.log(copies) - log_mass), mcse, method, khat, copies)
 
 
 def evidence_offset(
     model: pm.Model, density: UnconstrainedDensity, prepared: PreparedData, structure: CovarianceStructure
 ) -> float:
-    """Return what turns the log mass of one numbering into a log evidence in the user's units.
+    """Return what turns the log mass of one copy into a log evidence in the user's units.
 
     Parameters
     ----------
@@ -249,9 +246,9 @@ def evidence_offset(
     Returns
     -------
     float
-        Numberings, the prior's mass and the change of units (math.md, 11.5).
+        Copies, the prior's mass and the change of units (math.md, 11.2 and 11.5).
     """
-    copies = n_label_copies(model, density, structure)
+    copies = n_copies(model, density, structure)
     return float(np.log(copies)) - log_prior_mass(model)[0] + _log_jacobian(prepared, structure)
 
 
@@ -308,122 +305,3 @@ def _refuse(options: dict[str, Any], method: str, known: tuple[str, ...]) -> Non
     unknown = [name for name in options if name not in known]
     if unknown:
         raise ArgumentError(f"method={method!r} has no option {unknown[0]!r}")
-
-
-def bridge_sampling(density: UnconstrainedDensity, draws: Floats, rng: np.random.Generator) -> tuple[float, float]:
-    """Estimate the log mass of the region that draws come from, by a bridge to a normal distribution.
-
-    Parameters
-    ----------
-    density : UnconstrainedDensity
-        Log posterior, not normalised.
-    draws : ndarray, shape (chains, draws, size)
-        Unconstrained draws. Those numbered unlike most are left out (symmetry.py).
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    log_mass : float
-        Log mass of one numbering of the components.
-    mcse : float
-        Its approximate standard error (Fruehwirth-Schnatter 2004).
-
-    Notes
-    -----
-    math.md, 11.3. The first half of every chain fits the normal distribution, the second half makes the bridge.
-    """
-    import arviz as az
-
-    half = draws.shape[1] // 2
-    reference = _densest(density, draws[:, :half].reshape(-1, density.size))
-    fitted = _of_region(density, reference, draws[:, :half].reshape(-1, density.size))
-    proposal = multivariate_normal(fitted.mean(axis=0), np.cov(fitted.T).reshape(density.size, density.size))
-    posterior = _of_region(density, reference, draws[:, half:].reshape(-1, density.size))
-    proposed = np.reshape(proposal.rvs(len(posterior), random_state=rng), (-1, density.size))
-    at_draws = _heights(density, posterior) - proposal.logpdf(posterior)
-    at_proposed = _heights(density, proposed) - proposal.logpdf(proposed)
-    at_proposed[~in_region(density, reference, proposed)] = -np.inf
-    # Draws of a chain are worth fewer than they are; the bridge gives them the weight of the effective ones.
-    lengths = draws.shape[0], draws.shape[1] - half
-    worth = float(az.ess(_heights(density, draws[:, half:].reshape(-1, density.size)).reshape(lengths)))
-    return _bridge(at_draws, at_proposed, min(worth, len(posterior)))
-
-
-def _bridge(at_draws: Floats, at_proposed: Floats, n_effective: float) -> tuple[float, float]:
-    """Iterate Meng & Wong's optimal bridge between log ratios at draws and at proposals."""
-    share = n_effective / (n_effective + len(at_proposed))
-    log_mass = float(np.median(at_draws))
-    for _ in range(_MAX_ROUNDS):
-        above = at_proposed - np.logaddexp(np.log(share) + at_proposed, np.log1p(-share) + log_mass)
-        below = -np.logaddexp(np.log(share) + at_draws, np.log1p(-share) + log_mass)
-        change = logsumexp(above) - np.log(len(above)) - logsumexp(below) + np.log(len(below)) - log_mass
-        log_mass += float(change)
-        if abs(change) < 1e-10:
-            break
-    else:
-        raise FitError("bridge sampling does not settle: the draws and their normal fit do not overlap; use 'smc'")
-    parts = ((above, len(above)), (below, n_effective))
-    squares = [np.expm1(logsumexp(2 * part) - 2 * logsumexp(part) + np.log(len(part))) / n for part, n in parts]
-    return log_mass, float(np.sqrt(sum(squares)))
-
-
-def _heights(density: UnconstrainedDensity, vectors: Floats) -> Floats:
-    values = np.array([density.evaluate(vector)[0] for vector in vectors])
-    return np.where(np.isnan(values), -np.inf, values)
-
-
-def _densest(density: UnconstrainedDensity, vectors: Floats) -> Floats:
-    return vectors[np.argmax(_heights(density, vectors))]
-
-
-def _of_region(density: UnconstrainedDensity, reference: Floats, vectors: Floats) -> Floats:
-    kept = vectors[in_region(density, reference, vectors)]
-    if len(kept) <= 2 * density.size:
-        raise FitError(f"{len(kept)} draws are too few for bridge sampling in {density.size} dimensions; raise draws")
-    return kept
-
-
-# -------------------------------------------------------------------- the prior's mass
-
-
-def log_prior_mass(model: pm.Model) -> tuple[float, float]:
-    """Return the log of the mass that the guard against spikes leaves to the prior (math.md, 11.5).
-
-    Parameters
-    ----------
-    model : pymc.Model
-        A model; without a guard the mass is one.
-
-    Returns
-    -------
-    log_mass : float
-        Zero or a little less.
-    mcse : float
-        Its Monte Carlo standard error.
-
-    Notes
-    -----
-    Under the prior of precisions.py the expectation of the guard, given the shared scale matrix C, is a ratio of
-    determinants, and C is averaged over draws. Where the guard is a potential, it is averaged itself.
-    """
-    guards = [potential for potential in model.potentials if potential.name == "guard"]
-    if guards:
-        return _log_mean(np.asarray(pm.draw(guards[0], draws=_POTENTIAL_DRAWS, random_seed=0)))
-    names = ("precision_dof", "scale_dof", "scale_rate", "scale_guard")
-    if any(name not in model.named_vars for name in names):
-        return 0.0, 0.0
-    dof, scale_dof, rate, guard = (np.asarray(model[name].get_value(), dtype=float) for name in names)
-    rng = np.random.default_rng(0)
-    if rate.ndim == 1:
-        scales = rng.chisquare(scale_dof, size=(_PRIOR_DRAWS, len(rate))) / rate
-        return _log_mean(-0.5 * dof.sum() * np.log1p(guard / scales).sum(axis=1))
-    scales = np.reshape(wishart.rvs(float(scale_dof), np.linalg.inv(rate), _PRIOR_DRAWS, rng), (-1, *rate.shape))
-    guarded = np.linalg.slogdet(scales + np.diag(guard))[1]
-    return _log_mean(0.5 * dof.sum() * (np.linalg.slogdet(scales)[1] - guarded))
-
-
-def _log_mean(logs: Floats) -> tuple[float, float]:
-    """Return the log of a mean of factors that are given by their logs, and its standard error."""
-    log_mean = float(logsumexp(logs) - np.log(len(logs)))
-    return log_mean, float(np.std(np.exp(logs - log_mean)) / np.sqrt(len(logs)))

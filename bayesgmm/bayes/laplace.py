@@ -52,8 +52,10 @@ LARGEST_KHAT = 0.7
 #: k-hat sees the tail of the weights drawn, not a part of the posterior that no proposal reached. Where one was
 #: missed (a component without rows, of six rows), k-hat was 0.57 and the efficiency 0.08; Old Faithful has 0.67.
 LEAST_EFFICIENCY = 0.15
-# Below it the variance of the weights is finite, and there is nothing to improve.
-_GOOD_KHAT = 0.5
+# Below it there is hardly anything to improve. Measured over 30 seeds on four posteriors, k-hat mostly 0.3 to 0.8: the
+# log evidence was within two standard errors of the truth 80 to 90 times in 100 with a normal distribution, 93 to 97
+# times with a t distribution.
+_GOOD_KHAT = 0.3
 # Of the t distribution: measured k-hat with infinite, 30, 10 and 5 degrees of freedom: galaxies K=3 0.71, 0.77, 0.61,
 # 0.52; iris K=3 0.57, 0.58, 0.50, 0.66; Old Faithful K=2 0.46, 0.25, 0.05, 0.07.
 _TAIL_DOF = 10
@@ -209,7 +211,7 @@ def _hessian(density: UnconstrainedDensity, vector: Floats) -> Floats:
 def importance_sample(
     density: UnconstrainedDensity, approximation: Laplace, n: int, rng: np.random.Generator, *, tails: bool = True
 ) -> ImportanceSample:
-    """Draw around a mode and weigh the draws by the posterior, within one numbering of the components.
+    """Draw around a mode and weigh the draws by the posterior, within one copy of it.
 
     Parameters
     ----------
@@ -227,12 +229,12 @@ def importance_sample(
     Returns
     -------
     ImportanceSample
-        Draws, weights, k-hat and log evidence of the region whose components are numbered like the mode's.
+        Draws, weights, k-hat and log evidence of the region whose components and axes are numbered like the mode's.
 
     Notes
     -----
-    math.md, 11.2. Outside the region the weight is zero, so that the K! regions add up to the whole exactly. Where the
-    tails of the normal distribution are too light, those of a t distribution are tried; the smaller k-hat wins.
+    math.md, 11.2. Outside the region the weight is zero, so that all copies of it add up to the whole exactly. Where
+    the tails of the normal distribution are too light, those of a t distribution are tried; the smaller k-hat wins.
     """
     normal = _weighted(density, approximation, n, rng, np.inf)
     if not tails or normal.khat <= _GOOD_KHAT:
@@ -334,8 +336,7 @@ def sample_laplace(
     Returns
     -------
     dict of str to Dataset
-        Groups ``posterior`` and ``sample_stats``; the latter's attributes have k-hat, efficiency and log evidence (of
-        all numberings of the components, the model's own units).
+        Groups ``posterior`` and ``sample_stats``; the latter's attributes have k-hat and efficiency.
 
     Raises
     ------

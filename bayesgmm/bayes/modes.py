@@ -106,7 +106,7 @@ def optimum_masses(
     -------
     DataFrame
         Indexed by the number of the optimum in ``em.optima``: ``log_likelihood``, ``times_reached``, ``log_evidence``
-        (of the posterior mode uphill, all numberings, user's units), ``khat``, ``mass`` (share of the modes found) and
+        (of the posterior mode uphill, all its copies, user's units), ``khat``, ``mass`` (share of the modes found) and
         ``mode`` (the first optimum that leads to the same mode; -1 where there is none). An optimum that shares its
         mode with a better one has mass 0. Evidence and mass are NaN where k-hat is above 0.7, and all masses are where
         a mode without a number could matter.
@@ -148,9 +148,7 @@ def _vectors(
     model: pm.Model, structure: CovarianceStructure, optima: Mixture
 ) -> tuple[UnconstrainedDensity, list[Floats]]:
     """Return the density and the unconstrained vectors of several mixtures, standardised units."""
-    # The last call decides where the model centres its coordinates: the best optimum.
-    numbers = range(optima.n_mixtures)
-    values = [start_values(model, structure, optima[j]) for j in reversed(numbers)][::-1]
+    values = [start_values(model, structure, optima[j]) for j in range(optima.n_mixtures)]
     density = unconstrained_density(model, values[0])
     return density, [density.start, *(vector_of(model, one) for one in values[1:])]
 
@@ -175,7 +173,7 @@ def _leaders(climbs: list[Laplace | None]) -> NDArray[np.intp]:
 
 
 def _is_same(first: Laplace, second: Laplace) -> bool:
-    # Numberings differ, heights and volumes do not.
+    # Numberings of components and axes differ, heights and volumes do not.
     heights = abs(first.log_density - second.log_density)
     return bool(heights < _SAME_MODE and abs(first.log_evidence - second.log_evidence) < _SAME_MODE)
 

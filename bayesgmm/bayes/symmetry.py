@@ -1,63 +1,99 @@
-"""The symmetry of a posterior under renumbering of its components, and one of its copies.
+"""The symmetries of a posterior, and one of its copies.
 
-A posterior of K exchangeable components is K! copies of itself, one for every numbering. An approximation around one
-mode, or chains that stay in one, see one copy; what they say of the total mass must be multiplied by K!. Where copies
-touch, "one copy" needs a border: here the parameters whose components are matched to those of a reference by the
-identity and not by another permutation. Every point has such a numbering (ties have no volume), so the K! regions fill
+A posterior of K exchangeable components is K! copies of itself, one for every numbering; where covariances are made of
+axes and variances, each of these is many copies again (axis_copies.py). An approximation around one mode, or chains
+that stay in one, see one copy; what they say of the total mass must be multiplied by the number of copies. Where copies
+touch, "one copy" needs a border: here the parameters whose components and axes are matched to those of a reference by
+the identity and not by another permutation. Every point has such a copy (ties have no volume), so these regions fill
 the space and carry the same mass, whatever the reference.
 
-Whether a model is exchangeable is not taken on trust, since a user may have changed it: its log density is compared at
+Whether a model has the symmetry is not taken on trust, since a user may have changed it: its log density is compared at
 renumbered points.
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import pymc as pm
 from numpy.typing import NDArray
 
+from bayesgmm.bayes.axis_copies import axis_changes, axis_copies, in_axis_region
 from bayesgmm.bayes.compiled import vector_of
 from bayesgmm.bayes.density import UnconstrainedDensity
 from bayesgmm.bayes.model import start_values
 from bayesgmm.bayes.vectors import mixtures_at
 from bayesgmm.errors import ArgumentError
+from bayesgmm.mixture import Mixture
 from bayesgmm.posterior.matching import assign, hellinger_cost
 from bayesgmm.structure import CovarianceStructure
 
-__all__ = ["in_region", "n_label_copies"]
+__all__ = ["in_region", "n_axis_copies", "n_copies", "n_label_copies"]
 
 Floats = NDArray[np.float64]
 
 _JITTER = 0.1
 _SAME = 1e-7
 
+# What covariances are made of where they have axes (factorised.py).
+_AXES = {"axes", "shape_scores"}
+
 
 def in_region(density: UnconstrainedDensity, reference: Floats, vectors: Floats) -> NDArray[np.bool_]:
-    """Say which vectors are numbered like a reference.
+    """Say which vectors have components and axes that are numbered like a reference's.
 
     Parameters
     ----------
     density : UnconstrainedDensity
         The model's density; its variables include weights, means and covariances.
     reference : ndarray, shape (size,)
-        Unconstrained vector that gives components their numbers.
+        Unconstrained vector that gives components and axes their numbers.
     vectors : ndarray, shape (S, size)
         Unconstrained vectors.
 
     Returns
     -------
     ndarray of bool, shape (S,)
-        Whether the identity is the best match of components by Hellinger distance (math.md, 6.2 and 6.3).
+        Whether the identity is the best match of components by Hellinger distance (math.md, 6.2 and 6.3), and of axes,
+        where the model has any (11.2).
     """
-    named = mixtures_at(density, reference[None])[0]
-    if named.n_components == 1:
-        return np.ones(len(vectors), dtype=bool)
-    costs = hellinger_cost(named, mixtures_at(density, vectors))
-    return np.all(assign(costs).permutations == np.arange(named.n_components), axis=1)
+    values, is_inside = density.expand(reference[None]), np.ones(len(vectors), dtype=bool)
+    k = values["weights"].shape[-1]
+    if k > 1:
+        costs = hellinger_cost(mixtures_at(density, reference[None])[0], mixtures_at(density, vectors))
+        is_inside = np.all(assign(costs).permutations == np.arange(k), axis=1)
+    if values.keys() >= _AXES:
+        is_inside &= in_axis_region(values, density.expand(vectors))
+    return is_inside
+
+
+def n_copies(model: pm.Model, density: UnconstrainedDensity, structure: CovarianceStructure | None = None) -> int:
+    """Count the copies of itself that a posterior consists of.
+
+    Parameters
+    ----------
+    model : pymc.Model
+        The model.
+    density : UnconstrainedDensity
+        Its density.
+    structure : CovarianceStructure, optional
+        The structure that `build_model` made it for, where it did.
+
+    Returns
+    -------
+    int
+        Numberings of the components times descriptions of the covariances by axes.
+
+    Raises
+    ------
+    ArgumentError
+        When other copies are possible but not equally probable: then one mode does not stand for the others.
+    """
+    return n_label_copies(model, density, structure) * n_axis_copies(model, density)
 
 
 def n_label_copies(model: pm.Model, density: UnconstrainedDensity, structure: CovarianceStructure | None = None) -> int:
-    """Count the copies of itself that a posterior consists of.
+    """Count the numberings of the components that are equally probable.
 
     Parameters
     ----------
@@ -76,18 +112,13 @@ def n_label_copies(model: pm.Model, density: UnconstrainedDensity, structure: Co
     Raises
     ------
     ArgumentError
-        When other numberings are possible but not equally probable: then one mode does not stand for the others. When
-        the model has axes: one covariance is there several times, with axes turned or in another order.
+        When other numberings are possible but not equally probable.
     """
-    if "axes" in model.named_vars:
-        raise ArgumentError(
-            "this structure's axes may be turned by half a turn or put in another order without changing a covariance, "
-            "so that one mode does not stand for the others; use method='smc'"
-        )
-    point = _typical_point(density)
-    k = density.expand(point[None])["weights"].shape[-1]
-    base = density.evaluate(point)[0]
-    changes = np.array([_change(model, density, structure, point, (j, j + 1)) - base for j in range(k - 1)])
+    values = _typical_values(model, density)
+    k = values["weights"].shape[-1]
+    base = _height(model, density, values)
+    heights = [_height(model, density, _exchanged(model, structure, values, j)) for j in range(k - 1)]
+    changes = np.array(heights) - base
     if k == 1 or not np.isfinite(changes).any():
         return 1
     if np.all(np.abs(changes) <= _SAME * (1.0 + abs(base))):
@@ -98,31 +129,79 @@ def n_label_copies(model: pm.Model, density: UnconstrainedDensity, structure: Co
     )
 
 
-def _typical_point(density: UnconstrainedDensity) -> Floats:
+def n_axis_copies(model: pm.Model, density: UnconstrainedDensity) -> int:
+    """Count the descriptions of the same covariances by axes and variances, where the model has axes.
+
+    Parameters
+    ----------
+    model : pymc.Model
+        The model.
+    density : UnconstrainedDensity
+        Its density.
+
+    Returns
+    -------
+    int
+        See `axis_copies`; 1 where the model has no variables ``axes`` and ``shape_scores``.
+
+    Raises
+    ------
+    ArgumentError
+        When other descriptions are not equally probable.
+    """
+    if not model.named_vars.keys() >= _AXES:
+        return 1
+    values = _typical_values(model, density)
+    n_rotations, d, _ = values["axes"].shape
+    base = _height(model, density, values)
+    largest = max(abs(_height(model, density, {**values, **change}) - base) for change in axis_changes(values))
+    # Written so that NaN is a failure.
+    if not largest <= _SAME * (1.0 + abs(base)):
+        raise ArgumentError(
+            "the axes of the model's covariances are not exchangeable (turned by half a turn or put in another order, "
+            f"they change the log posterior by {largest:.3g}), so that one mode does not stand for the others; "
+            "use method='smc'"
+        )
+    return axis_copies(n_rotations, d)
+
+
+def _typical_values(model: pm.Model, density: UnconstrainedDensity) -> dict[str, Floats]:
+    """Return values of all variables at a point where nothing is zero or equal that need not be."""
     noise = _JITTER * np.random.default_rng(0).standard_normal(density.size)
     near = density.start + noise
-    return near if np.isfinite(density.evaluate(near)[0]) else density.start
+    point = near if np.isfinite(density.evaluate(near)[0]) else density.start
+    return {name: value[0] for name, value in density.expand(point[None]).items()}
 
 
-def _change(
-    model: pm.Model, density: UnconstrainedDensity, structure: CovarianceStructure | None, point: Floats,
-    pair: tuple[int, int],
-) -> float:  # fmt: skip
-    """Return the log density with two components exchanged; NaN where the model excludes that."""
-    expanded = density.expand(point[None])
-    mixture = mixtures_at(density, point[None])[0]
-    order = np.arange(mixture.n_components)
-    order[list(pair)] = pair[::-1]
+def _height(model: pm.Model, density: UnconstrainedDensity, values: Mapping[str, Floats]) -> float:
+    """Return the log density at values of the free variables; NaN where the model excludes them."""
+    with np.errstate(all="ignore"):
+        # The coordinates that rotations have besides those that turn them are the same for all of them here.
+        vector = vector_of(model, {variable.name: values[variable.name] for variable in model.free_RVs})
+        return density.evaluate(vector)[0] if np.all(np.isfinite(vector)) else np.nan
+
+
+def _exchanged(
+    model: pm.Model, structure: CovarianceStructure | None, values: Mapping[str, Floats], j: int
+) -> dict[str, Floats]:
+    """Return the values with the components j and j + 1 exchanged."""
+    k = len(values["weights"])
+    order = np.arange(k)
+    order[[j, j + 1]] = j + 1, j
     swapped = {}
     for variable in model.free_RVs:
-        value = expanded[variable.name][0]
-        axis = _component_axis(model, variable.name, value, mixture.n_components)
+        value = values[variable.name]
+        axis = _component_axis(model, variable.name, value, k)
         swapped[variable.name] = value if axis is None else np.take(value, order, axis=axis)
-    if structure is not None:
-        swapped |= start_values(model, structure, mixture.permute(order))
-    with np.errstate(all="ignore"):
-        vector = vector_of(model, swapped)
-        return density.evaluate(vector)[0] if np.all(np.isfinite(vector)) else np.nan
+    # A new start would describe covariances by other axes; what goes with axes has components first, or none.
+    if structure is not None and not values.keys() >= _AXES:
+        swapped |= start_values(model, structure, _mixture_of(values).permute(order))
+    return swapped
+
+
+def _mixture_of(values: Mapping[str, Floats]) -> Mixture:
+    covariances = values["covariances"]
+    return Mixture(values["weights"], values["means"], 0.5 * (covariances + np.swapaxes(covariances, -1, -2)))
 
 
 def _component_axis(model: pm.Model, name: str, value: Floats, k: int) -> int | None:

@@ -12,6 +12,7 @@ from bayesgmm.bayes.model import build_model
 from bayesgmm.bayes.modes import chain_starts, describe_chains, optimum_masses, sound_optima
 from bayesgmm.mixture import Mixture
 from tests.conftest import jitter
+from tests.tolerances import STANDARD_ERRORS
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,18 @@ def test_masses_do_not_depend_on_the_units(em, two_groups, masses):
     found = optimum_masses(scaled, seed=1)
     np.testing.assert_allclose(found["mass"], masses["mass"], atol=0.02)
     np.testing.assert_allclose(found["log_evidence"], masses["log_evidence"] - 2 * 75 * np.log(1000), atol=0.05)
+
+
+@pytest.mark.slow
+def test_optima_of_covariances_with_axes_have_masses_too(two_groups):
+    fit = bg.fit_em(two_groups, 2, structure="VVE", seed=0)
+    found = optimum_masses(fit, seed=1)
+    assert found["mass"].sum() == pytest.approx(1.0)
+    # Chains that start at the best optimum stay there: the two are apart.
+    bridge = log_evidence(fit, method="bridge", seed=2)
+    assert bridge.n_copies == 2 * 2 * 2
+    best = found.iloc[0]
+    assert abs(best["log_evidence"] - bridge.value) < STANDARD_ERRORS * (bridge.mcse + 0.02)
 
 
 def test_an_optimum_without_a_mode_of_its_own_has_no_mass():
