@@ -1,15 +1,17 @@
 """Covariances by volume, shape and orientation, each with a prior of its own: a posterior for all fourteen structures.
 
-A covariance is Q_k diag(v_k) Q_k', with log variances v_k along the axes Q_k. Log variances are a volume and a shape;
-both are normal around a location that the components share and that is itself unknown, so the prior is the lognormal
-twin of the default one (math.md, 4.9). All of this is linear, so what is sampled are standard normal scores, which
-constant matrices turn into log volumes and log shapes. Orientations are uniform over the rotations.
+A covariance is exp(M_k), with log volume and what is left of M_k without it. Both are normal around a location that the
+components share and that is itself unknown, so the prior is the lognormal twin of the default one (math.md, 4.9). All
+of this is linear, so what is sampled are standard normal scores, which constant matrices turn into log volumes and log
+shapes. What a shape is depends on whether the orientation goes with it, that is, has the same letter:
 
-There are as many coordinates as the structure has parameters. A rotation has D (D - 1) / 2: the skew matrix of Cayley's
-transform from a centre, which is where the chains start, with sinh() on its entries, so that the uniform distribution,
-Cauchy in the entries, has light tails in the coordinates. Axes are not ordered: turned by half a turn, or permuted with
-their variances, they give the same covariance, and all these copies have the same prior and posterior. A chain that
-stays in one copy, or one that wanders, gives the same covariances; an order would put walls where variances cross.
+- Axes along the columns: a vector of log variances; M_k is diagonal.
+- Shape and orientation equal, or both variable (EEE, VEE, EVV, VVV): one symmetric matrix, of which neither eigenvalues
+  nor axes are needed. There are as many coordinates as parameters, and no two of them give the same covariance.
+- One equal and the other variable (EEV, VEV, EVE, VVE): log variances along axes, which are uniform over the rotations
+  (rotations.py). Axes are not ordered: turned by half a turn, or permuted with their variances, they give the same
+  covariance, and all these copies have the same prior and posterior. A chain that stays in one copy, or one that
+  wanders, gives the same covariances; an order would put walls where variances cross.
 """
 
 from typing import Any
@@ -18,103 +20,28 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 from numpy.typing import NDArray
-from pymc.logprob.transforms import Transform
 from scipy.linalg import helmert
-from scipy.special import multigammaln, polygamma
-from scipy.stats import special_ortho_group
+from scipy.special import polygamma
 
 from bayesgmm.bayes.likelihood import Components
-from bayesgmm.bayes.matrices import cholesky_factor, general_inverse, gram, placed, product
+from bayesgmm.bayes.matrices import cholesky_factor, exponential, gram, placed, product
 from bayesgmm.bayes.priors import ResolvedPriors
+from bayesgmm.bayes.rotations import rotations
 from bayesgmm.data import Scaling
 from bayesgmm.structure import CovarianceStructure
 
-__all__ = ["CayleyRotations", "factorised_components", "factorised_hyperparameters", "factorised_start", "rotations"]
+__all__ = ["add_guard", "factorised_components", "factorised_hyperparameters", "factorised_start"]
 
 Floats = NDArray[np.float64]
 
 
-class CayleyRotations(Transform):
-    """Coordinates of rotations around a centre: (..., d, d) to (..., d (d - 1) / 2).
-
-    Q = Q0 (I - S) (I + S)^-1 with S skew and sinh(coordinates) below its diagonal. The log Jacobian is the density of
-    the uniform distribution over the rotations, so that a density by that distribution is what a model has to state.
-    """
-
-    name = "cayley"
-
-    def __init__(self, d: int) -> None:
-        self.d = d
-        self.rows, self.columns = np.tril_indices(d, -1)
-        #: A skew matrix for each coordinate, of which the others are sums.
-        self.patterns = np.zeros((len(self.rows), d, d))
-        self.patterns[np.arange(len(self.rows)), self.rows, self.columns] = 1.0
-        self.patterns -= np.swapaxes(self.patterns, 1, 2)
-
-    def backward(self, value: Any, *inputs: Any) -> Any:
-        """Map coordinates to rotations; the last input is the centre."""
-        # The same as (I - S) times the inverse of (I + S).
-        return product(inputs[-1], 2.0 * general_inverse(self._shifted_skew(value))[1] - np.eye(self.d))
-
-    def forward(self, value: Any, *inputs: Any) -> Any:
-        """Map rotations to coordinates."""
-        turned = inputs[-1].mT @ pt.as_tensor_variable(value)
-        skew = 2.0 * pt.linalg.inv(np.eye(self.d) + turned)
-        return pt.arcsinh(skew[..., self.rows, self.columns])
-
-    def log_jac_det(self, value: Any, *inputs: Any) -> Any:
-        """Return the log density of the coordinates of uniform rotations, a scalar for all of them."""
-        d = self.d
-        log_determinants = general_inverse(self._shifted_skew(value))[0]
-        value = pt.as_tensor_variable(value)
-        log_volume = (d - 1) * np.log(2.0) + 0.5 * d * d * np.log(np.pi) - multigammaln(0.5 * d, d)
-        constant = len(self.rows) * np.log(2.0) - log_volume
-        return (constant - (d - 1) * log_determinants).sum() + pt.log(pt.cosh(value)).sum()
-
-    def _shifted_skew(self, value: Any) -> Any:
-        return np.eye(self.d) + placed(pt.sinh(value), self.patterns)
+def _is_whole(structure: CovarianceStructure) -> bool:
+    """Say whether shape and orientation go together, as one symmetric matrix."""
+    return structure.shape == structure.orientation and not structure.is_diagonal
 
 
-def rotations(name: str, centre: Any, d: int, **kwargs: Any) -> Any:
-    """Make uniform rotation matrices of shape (copies, d, d), inside a PyMC model.
-
-    Parameters
-    ----------
-    name : str
-        Name of the variable.
-    centre : tensor_like, shape (copies, d, d)
-        Rotations around which the coordinates are taken; the distribution does not depend on them.
-    d : int
-        Order of the matrices, above one.
-    **kwargs
-        For `pymc.CustomDist`, such as ``dims``.
-
-    Returns
-    -------
-    TensorVariable
-        The random variable; its density is by the uniform distribution, that is, one.
-    """
-    return pm.CustomDist(
-        name, centre,
-        logp=_uniform_logp, random=_uniform_random, support_point=_centre,
-        signature="(c,d,d)->(c,d,d)", default_transform=CayleyRotations(d), **kwargs,
-    )  # fmt: skip
-
-
-def _uniform_logp(value: Any, centre: Any) -> Any:
-    return pt.zeros(())
-
-
-def _uniform_random(centre: Any, rng: Any = None, size: Any = None) -> Floats:
-    copies, d, _ = centre.shape
-    return np.reshape(special_ortho_group.rvs(d, size=copies, random_state=rng), centre.shape)
-
-
-def _centre(rv: Any, size: Any, centre: Any) -> Any:
-    return centre
-
-
-# -------------------------------------------------------------------- the family
+def _has_axes(structure: CovarianceStructure) -> bool:
+    return not structure.is_diagonal and not _is_whole(structure)
 
 
 def factorised_hyperparameters(
@@ -136,25 +63,28 @@ def factorised_hyperparameters(
     Returns
     -------
     dict of str to ndarray
-        ``log_variance_location`` (D,), ``volume_root`` and ``shape_root`` (K, copies), ``smallest_variance`` (D,),
-        ``axes_centre`` (copies, D, D).
+        ``log_variance_location`` (D,), ``volume_root`` and ``shape_root`` (K, copies), ``smallest_variance`` (D,).
     """
     k, d = n_components, len(priors.within_sd)
     log_within = 2.0 * np.log(priors.within_sd / scaling.scale)
-    is_aligned = structure.is_diagonal and not structure.is_spherical
-    between, within = (float(polygamma(1, 0.5 * dof)) for dof in (priors.scale_dof, priors.dof))
+    has_mean_only = structure.is_spherical or _has_axes(structure)
     values = {
-        "log_variance_location": log_within if is_aligned else np.full(d, log_within.mean()),
-        "volume_root": _exchangeable_root(structure.volume, k, between, within),
+        "log_variance_location": np.full(d, log_within.mean()) if has_mean_only else log_within,
+        "volume_root": _exchangeable_root(structure.volume, k, *_spreads(priors, 1)),
         "smallest_variance": (priors.smallest_sd * priors.within_sd / scaling.scale) ** 2,
     }
     if not structure.is_spherical:
+        between, within = _spreads(priors, d if _is_whole(structure) else 1)
         # Axes that turn cannot have a variance each to expect; then the shape may be as uneven as those of the columns.
-        unevenness = 0.0 if is_aligned else float(log_within.var())
-        values["shape_root"] = _exchangeable_root(structure.shape, k, between + unevenness, within)
-    if not structure.is_diagonal:
-        values["axes_centre"] = np.tile(np.eye(d), (k if structure.orientation == "V" else 1, 1, 1))
+        between += float(log_within.var()) if _has_axes(structure) else 0.0
+        values["shape_root"] = _exchangeable_root(structure.shape, k, between, within)
     return values
+
+
+def _spreads(priors: ResolvedPriors, order: int) -> tuple[float, float]:
+    """Return the variances of the shared location and around it; a matrix needs a degree of freedom for each column."""
+    between, within = (float(polygamma(1, 0.5 * (dof + order - 1))) for dof in (priors.scale_dof, priors.dof))
+    return between, within
 
 
 def _exchangeable_root(letter: str, k: int, between: float, within: float) -> Floats:
@@ -165,6 +95,9 @@ def _exchangeable_root(letter: str, k: int, between: float, within: float) -> Fl
     if letter == "E":
         return np.full((k, 1), np.sqrt(between + within))
     return np.sqrt(within) * np.eye(k) + (np.sqrt(within + k * between) - np.sqrt(within)) / k
+
+
+# -------------------------------------------------------------------- the variables
 
 
 def factorised_components(structure: CovarianceStructure, hyper: dict[str, Any], k: int, d: int) -> Components:
@@ -186,22 +119,51 @@ def factorised_components(structure: CovarianceStructure, hyper: dict[str, Any],
     """
     copies = {"E": 1, "V": k}
     volumes = pm.Normal("volume_scores", 0.0, 1.0, shape=(copies[structure.volume], 1))
-    log_variances = hyper["log_variance_location"] + product(hyper["volume_root"], volumes)
-    if not structure.is_spherical:
-        shapes = pm.Normal("shape_scores", 0.0, 1.0, shape=(copies[structure.shape], d - 1))
-        log_variances += product(product(hyper["shape_root"], shapes), helmert(d))
-    spread, inverse = pt.exp(0.5 * log_variances), pt.exp(-0.5 * log_variances)
-    if structure.is_diagonal:
-        diagonals = [np.eye(d) * part[..., None] for part in (inverse**2, spread**2, inverse)]
-        found = Components(*diagonals)
+    logs = hyper["log_variance_location"] + product(hyper["volume_root"], volumes)
+    if structure.is_spherical:
+        found = _along_columns(logs, d)
     else:
-        axes = rotations("axes", hyper["axes_centre"], d)
-        axes = axes if structure.orientation == "V" else axes[0]
-        scaled, flattened = axes * spread[:, None, :], axes * inverse[:, None, :]
-        precisions = gram(flattened)
-        found = Components(precisions, gram(scaled), cholesky_factor(precisions))
+        basis = _basis(structure, d)
+        scores = pm.Normal("shape_scores", 0.0, 1.0, shape=(copies[structure.shape], len(basis)))
+        shapes = product(hyper["shape_root"], scores)
+        if _is_whole(structure):
+            found = _by_logarithms(np.eye(d) * logs[..., None] + placed(shapes, basis))
+        elif structure.is_diagonal:
+            found = _along_columns(logs + product(shapes, basis), d)
+        else:
+            axes = rotations("axes", copies[structure.orientation], d)
+            found = _along_axes(axes if structure.orientation == "V" else axes[0], logs + product(shapes, basis))
     add_guard(hyper["smallest_variance"], found.precisions, d)
     return found
+
+
+def _basis(structure: CovarianceStructure, d: int) -> Floats:
+    """Return orthonormal vectors (m, d) whose entries sum to zero, or symmetric matrices (m, d, d) of trace zero."""
+    vectors = helmert(d)
+    if not _is_whole(structure):
+        return vectors
+    rows, columns = np.tril_indices(d, -1)
+    beside = np.zeros((len(rows), d, d))
+    beside[np.arange(len(rows)), rows, columns] = beside[np.arange(len(rows)), columns, rows] = np.sqrt(0.5)
+    return np.concatenate([vectors[:, :, None] * np.eye(d), beside])
+
+
+def _along_columns(logs: Any, d: int) -> Components:
+    """Return covariances with log variances (K, D) along the columns, or (K, 1)."""
+    spread, inverse = pt.exp(0.5 * logs), pt.exp(-0.5 * logs)
+    return Components(*(np.eye(d) * part[..., None] for part in (inverse**2, spread**2, inverse)))
+
+
+def _along_axes(axes: Any, logs: Any) -> Components:
+    """Return covariances with log variances (K, D) along axes (K, D, D), or (D, D) that are common."""
+    precisions = gram(axes * pt.exp(-0.5 * logs)[:, None, :])
+    return Components(precisions, gram(axes * pt.exp(0.5 * logs)[:, None, :]), cholesky_factor(precisions))
+
+
+def _by_logarithms(matrices: Any) -> Components:
+    """Return covariances whose matrix logarithms (K, D, D) are given."""
+    precisions = exponential(-matrices)
+    return Components(precisions, exponential(matrices), cholesky_factor(precisions))
 
 
 def add_guard(guard: Any, precisions: Any, d: int) -> None:
@@ -217,6 +179,9 @@ def add_guard(guard: Any, precisions: Any, d: int) -> None:
         Number of columns.
     """
     pm.Potential("guard", -0.5 * (np.eye(d) * guard * precisions).sum())
+
+
+# -------------------------------------------------------------------- where chains start
 
 
 def factorised_start(
@@ -236,34 +201,42 @@ def factorised_start(
     Returns
     -------
     dict of str to ndarray
-        ``volume_scores`` (copies, 1), ``shape_scores`` (copies, D - 1) and ``axes`` (copies, D, D), if there are any.
+        ``volume_scores`` (copies, 1), ``shape_scores`` (copies, D - 1), or (copies, D (D + 1) / 2 - 1) where shape and
+        orientation are one matrix, and ``axes`` (copies, D, D), if there are any.
     """
-    axes = _axes_of(structure, covariances, hyper.get("axes_centre"))
-    variances = np.einsum("kdj,kde,kej->kj", axes, covariances, axes)
-    offsets = np.log(variances) - hyper["log_variance_location"]
-    values = {"volume_scores": np.linalg.lstsq(hyper["volume_root"], offsets.mean(axis=1, keepdims=True))[0]}
+    k, d, _ = covariances.shape
+    values = {}
+    if _is_whole(structure):
+        offsets = _logarithms(covariances) - np.diag(hyper["log_variance_location"])
+        volumes = np.trace(offsets, axis1=1, axis2=2) / d
+    else:
+        axes = _axes_of(structure, covariances) if _has_axes(structure) else np.tile(np.eye(d), (k, 1, 1))
+        offsets = np.log(np.einsum("kdj,kde,kej->kj", axes, covariances, axes)) - hyper["log_variance_location"]
+        volumes = offsets.mean(axis=1)
+        if _has_axes(structure):
+            values["axes"] = axes if structure.orientation == "V" else axes[:1]
+    values["volume_scores"] = np.linalg.lstsq(hyper["volume_root"], volumes[:, None])[0]
     if not structure.is_spherical:
-        shapes = offsets @ helmert(len(offsets[0])).T
+        basis = _basis(structure, d)
+        shapes = offsets.reshape(k, -1) @ basis.reshape(len(basis), -1).T
         values["shape_scores"] = np.linalg.lstsq(hyper["shape_root"], shapes)[0]
-    if not structure.is_diagonal:
-        values["axes"] = axes if structure.orientation == "V" else axes[:1]
     return values
 
 
-def _axes_of(structure: CovarianceStructure, covariances: Floats, centre: Floats | None) -> Floats:
-    """Return the axes (K, D, D) of covariances in the order of their variances, as rotations that are near a centre."""
+def _logarithms(covariances: Floats) -> Floats:
+    """Return the matrix logarithms of covariances (K, D, D)."""
+    values, vectors = np.linalg.eigh(covariances)
+    return np.asarray((vectors * np.log(values)[:, None, :]) @ np.swapaxes(vectors, 1, 2))
+
+
+def _axes_of(structure: CovarianceStructure, covariances: Floats) -> Floats:
+    """Return the axes (K, D, D) of covariances in the order of their variances, as rotations."""
     k, d, _ = covariances.shape
-    if centre is None:
-        return np.tile(np.eye(d), (k, 1, 1))
     if structure.orientation == "E":
         # Matrices with common axes; uneven shares, so that no variances tie in the sum that do not tie in all of them.
         volumes = np.exp(np.linalg.slogdet(covariances)[1] / d)
         shares = np.sqrt(np.arange(2.0, k + 2.0)) / volumes
         covariances = np.tile(np.einsum("k,kde->de", shares, covariances), (k, 1, 1))
-    axes = np.linalg.eigh(covariances)[1][..., ::-1]
-    # An axis may point either way: as at the centre, but for one where that is a reflection.
-    along = np.einsum("kdj,kdj->kj", np.broadcast_to(centre, axes.shape), axes)
-    signs = np.where(along < 0.0, -1.0, 1.0)
-    reflected = np.linalg.det(axes * signs[:, None, :]) < 0.0
-    signs[reflected, np.argmin(np.abs(along[reflected]), axis=1)] *= -1.0
-    return axes * signs[:, None, :]
+    axes = np.linalg.eigh(covariances)[1][..., ::-1].copy()
+    axes[np.linalg.det(axes) < 0.0, :, -1] *= -1.0
+    return axes

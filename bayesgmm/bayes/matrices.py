@@ -2,8 +2,8 @@
 
 A prior on covariances wants determinants, inverses and products of a few small matrices. In PyTensor's own operations
 these and their derivatives are some thirty nodes, several of which call LAPACK or BLAS: more than half of the time that
-a model took to compile. Here each is a loop that is compiled once for all models (kernels/matrices.py). All take any
-number of leading dimensions, so that thousands of draws are one call.
+a model took to compile. Here each is a loop that is compiled once for all models (kernels/matrices.py,
+kernels/matrix_functions.py). All take any number of leading dimensions, so that thousands of draws are one call.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,15 +20,17 @@ from pytensor.graph.replace import _vectorize_node
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_default_op_cache_key
 from pytensor.tensor.utils import _parse_gufunc_signature
 
-from bayesgmm.kernels import matrices as kernels
+from bayesgmm.kernels import matrices, matrix_functions
 from bayesgmm.kernels.caching import version_with
 
 __all__ = [
     "cholesky_factor",
+    "exponential",
     "general_inverse",
     "gram",
     "log_determinant",
     "placed",
+    "polar_factor",
     "positive_inverse",
     "precisions_of_coordinates",
     "product",
@@ -47,7 +49,7 @@ class _Stacked(Op):
     Parameters
     ----------
     name : str
-        The kernel, in kernels/matrices.py.
+        The kernel, in kernels/matrices.py or kernels/matrix_functions.py.
     gufunc_signature : str
         What is stacked, as NumPy's generalised functions say it.
     derivative : callable, optional
@@ -62,7 +64,8 @@ class _Stacked(Op):
     @property
     def kernel(self) -> Callable[..., Any]:
         """Return the compiled function."""
-        found: Callable[..., Any] = getattr(kernels, self.name)
+        home = matrices if hasattr(matrices, self.name) else matrix_functions
+        found: Callable[..., Any] = getattr(home, self.name)
         return found
 
     @cached_property
@@ -133,6 +136,16 @@ def _numba_stacked(op: _Stacked, node: Apply, **_kwargs: Any) -> Any:
 
         return alone, _VERSION
 
+    if len(node.inputs) == 3:
+
+        @numba_njit
+        def all_three(first: Any, second: Any, third: Any) -> Any:
+            if len(first) != len(second) or len(first) != len(third):
+                raise ValueError("stacks of matrices differ in length")
+            return kernel(np.ascontiguousarray(first), np.ascontiguousarray(second), np.ascontiguousarray(third))
+
+        return all_three, _VERSION
+
     @numba_njit
     def both(first: Any, second: Any) -> Any:
         if len(first) != len(second):
@@ -149,6 +162,8 @@ _by_coordinates = _Stacked("coordinates_pullback", "(m),(p,p)->(m)")
 _by_gram_factor = _Stacked("gram_pullback", "(p,q),(p,p)->(p,q)")
 _by_factored = _Stacked("factors_pullback", "(p,p),(p,p)->(p,p)")
 _by_inverted = _Stacked("inverse_pullback", "(p,p),(p,p)->(p,p)")
+_by_polar_factor = _Stacked("polar_pullback", "(p,p),(p,p),(p,p)->(p,p)")
+_by_exponent = _Stacked("exponentials_pullback", "(p,p),(p),(p,p)->(p,p)")
 _by_inverted_of_any_kind = _Stacked("general_inverses_pullback", "(p,p),(p,p)->(p,p)")
 
 
@@ -181,14 +196,24 @@ def _general_inverse_derivative(inputs: Any, outputs: Any, cotangents: Any) -> l
     return [_of_both(cotangents, outputs[1].mT, lambda cotangent: _by_inverted_of_any_kind(outputs[1], cotangent))]
 
 
-def _of_both(cotangents: Sequence[Any], by_log: Any, by_inverse: Callable[[Any], Any]) -> Any:
-    """Add what comes from a log determinant to what comes from an inverse, where each has been used."""
-    of_logs, of_inverses = cotangents
+def _polar_derivative(inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
+    of_rotations, of_logs, _ = cotangents
+    rotations, _, inverses = outputs
+    return [_of_both((of_logs, of_rotations), inverses.mT, lambda by: _by_polar_factor(inputs[0], rotations, by))]
+
+
+def _exponential_derivative(inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
+    return [_by_exponent(outputs[1], outputs[2], cotangents[0])]
+
+
+def _of_both(cotangents: Sequence[Any], by_log: Any, by_matrix: Callable[[Any], Any]) -> Any:
+    """Add what comes from a log determinant to what comes from a matrix, where each has been used."""
+    of_logs, of_matrices = cotangents
     parts = []
     if not isinstance(of_logs.type, DisconnectedType):
         parts.append(of_logs[..., None, None] * by_log)
-    if not isinstance(of_inverses.type, DisconnectedType):
-        parts.append(by_inverse(of_inverses))
+    if not isinstance(of_matrices.type, DisconnectedType):
+        parts.append(by_matrix(of_matrices))
     return sum(parts[1:], start=parts[0])
 
 
@@ -199,6 +224,42 @@ _total = _Stacked("totals", "(k,p,q)->(p,q)", _total_derivative)
 _product = _Stacked("products", "(p,q),(q,r)->(p,r)", _product_derivative)
 _log_determinant = _Stacked("log_determinants", "(p,p)->(),(p,p)", _log_determinant_derivative)
 _general_inverse = _Stacked("general_inverses", "(p,p)->(),(p,p)", _general_inverse_derivative)
+
+_polar = _Stacked("polar_factors", "(p,p)->(p,p),(),(p,p)", _polar_derivative)
+_exponential = _Stacked("exponentials", "(p,p)->(p,p),(p,p),(p)", _exponential_derivative)
+
+
+def exponential(matrices: Any) -> Any:
+    """Return the exponentials of symmetric matrices.
+
+    Parameters
+    ----------
+    matrices : tensor_like, shape (..., p, p)
+        A stack of symmetric matrices.
+
+    Returns
+    -------
+    TensorVariable
+        Shape (..., p, p).
+    """
+    return _exponential(matrices)[0]
+
+
+def polar_factor(matrices: Any) -> tuple[Any, Any]:
+    """Return the rotations nearest to matrices, and the logarithms of their determinants.
+
+    Parameters
+    ----------
+    matrices : tensor_like, shape (..., p, p)
+        A stack of matrices with positive determinants.
+
+    Returns
+    -------
+    rotations, logs : TensorVariable
+        Shapes (..., p, p) and (...); NaN where a determinant is not positive.
+    """
+    found: Any = _polar(matrices)
+    return found[0], found[1]
 
 
 def precisions_of_coordinates(coordinates: Any) -> Any:

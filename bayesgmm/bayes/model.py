@@ -224,9 +224,6 @@ def check_model(model: Any) -> pm.Model:
 def start_values(model: pm.Model, structure: CovarianceStructure, mixture: Any) -> dict[str, NDArray[np.float64]]:
     """Return values of the model's variables at a mixture in standardised units.
 
-    Where the model has axes, the coordinates of the rotations are centred there: the model's data ``axes_centre`` is
-    set. That changes no density.
-
     Parameters
     ----------
     model : pymc.Model
@@ -247,8 +244,6 @@ def start_values(model: pm.Model, structure: CovarianceStructure, mixture: Any) 
     for family in _FAMILIES.values():
         if free.issuperset(family.variables[:1]):
             values |= family.start(structure, mixture.covariances, _numbers(model))
-    if "axes" in values and "axes_centre" in model.named_vars:
-        pm.set_data({"axes_centre": values["axes"]}, model=model)
     return {name: value for name, value in values.items() if name in free}
 
 

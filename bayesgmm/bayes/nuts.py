@@ -34,8 +34,9 @@ __all__ = ["sample_nuts"]
 Floats = NDArray[np.float64]
 
 _GEOMETRIES = ("auto", "laplace", "plain")
-# "auto" whitens when importance sampling from the approximation has at least this efficiency, on so many draws.
-_GOOD_EFFICIENCY = 0.15
+# "auto" whitens when importance sampling from the approximation has at least this efficiency, on so many draws. An
+# angle that is not well known runs around a sphere, which no linear map straightens: axes of its own ask for more.
+_GOOD_EFFICIENCY, _GOOD_EFFICIENCY_OF_AXES = 0.15, 0.5
 _TRIAL_DRAWS = 1000
 
 # Steps of adaptation: in plain coordinates, and in whitened ones, where only the step size is to be learned.
@@ -105,8 +106,7 @@ def sample_nuts(
     if geometry not in _GEOMETRIES:
         raise ArgumentError(f"geometry={geometry!r} is not known; use 'auto', 'laplace' or 'plain'")
     places = [start[c] for c in range(chains)] if start.batch_shape else [start]
-    # The last call decides where the model centres its coordinates; that is where the first chain starts.
-    starts = [start_values(model, structure, place) for place in reversed(places)][::-1]
+    starts = [start_values(model, structure, place) for place in places]
     if any(variable.dtype.startswith(("int", "bool", "uint")) for variable in model.free_RVs):
         if checkpoint is not None:
             raise ArgumentError("a model with variables that are not continuous has no checkpoint; leave it out")
@@ -114,7 +114,8 @@ def sample_nuts(
     density = unconstrained_density(model, starts[0])
     points = np.stack([density.start, *(vector_of(model, values) for values in starts[1:])])
     points = np.broadcast_to(points, (chains, density.size))
-    around = _whitening(density, points, geometry)
+    turns = structure.orientation == "V" and "axes" in model.named_vars
+    around = _whitening(density, points, geometry, _GOOD_EFFICIENCY_OF_AXES if turns else _GOOD_EFFICIENCY)
     if tune is None:
         tune = _TUNE if around is None else _TUNE_WHITENED
     if checkpoint is not None:
@@ -156,8 +157,8 @@ def _sample_and_keep(
             raise
 
 
-def _whitening(density: UnconstrainedDensity, starts: Floats, geometry: str) -> Laplace | None:
-    """Return the normal approximation to whiten by, or None for the plain coordinates."""
+def _whitening(density: UnconstrainedDensity, starts: Floats, geometry: str, least: float) -> Laplace | None:
+    """Return the normal approximation to whiten by, or None for the plain coordinates; `least` is for "auto"."""
     if geometry == "plain" or (geometry == "auto" and np.ptp(starts, axis=0).any()):
         return None
     if geometry == "laplace":
@@ -167,7 +168,7 @@ def _whitening(density: UnconstrainedDensity, starts: Floats, geometry: str) -> 
         trial = importance_sample(density, around, _TRIAL_DRAWS, np.random.default_rng(0), tails=False)
     except FitError:
         return None
-    return around if trial.efficiency >= _GOOD_EFFICIENCY else None
+    return around if trial.efficiency >= least else None
 
 
 def _sample_around(

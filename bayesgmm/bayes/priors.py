@@ -284,7 +284,11 @@ def _covariances_in_words(
             "(integrated out)"
         )
     if family == "factorised":
-        turned = ", axes uniform over the rotations" if has_correlations else ""
+        turned = (
+            ", axes uniform over the rotations, or, where shape and axes share a letter, both as one matrix logarithm"
+            if has_correlations
+            else ""
+        )
         return (
             f"volumes and shapes lognormal, as alike as with {dof} degrees of freedom, around a shared location as "
             f"firm as with {scale_dof} (integrated out){turned}"

@@ -5,8 +5,8 @@ standardised units and returns its draws and the statistics of sampling as xarra
 ``sample_stats``. What a sampler knows about the whole of its draws (k-hat, log evidence, that it is an approximation)
 stands in the attributes of ``sample_stats``. Adding an engine is one entry here.
 
-A callable of the user's is called like PyMC's own, which is one: inside the model's context, with ``random_seed``, for a
-DataTree.
+A callable of the user's is called like PyMC's own, which is one: inside the model's context, with ``random_seed``,
+for a DataTree.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Cholesky factors, determinants, inverses, products and coordinates of stacks of small matrices.
+"""Cholesky factors, determinants, inverses, products and coordinates of stacks of small, positive definite matrices.
 
 Components have matrices of a few columns, and a sampler wants a few of them at a time. Loops are faster there than
 calls of LAPACK, and are compiled once for all models; PyTensor's own operations are compiled again for each. What is
@@ -13,8 +13,6 @@ __all__ = [
     "coordinates_pullback",
     "factors_pullback",
     "fill_factor",
-    "general_inverses",
-    "general_inverses_pullback",
     "gram_matrices",
     "gram_pullback",
     "inverse_pullback",
@@ -330,85 +328,6 @@ def inverse_pullback(inverses, cotangents):
                 for m in range(p):
                     total -= inverses[a, i, m] * part[m, j]
                 found[a, i, j] = found[a, j, i] = total
-    return found
-
-
-@_jit
-def general_inverses(matrices):
-    """Compute logarithms of absolute determinants, and inverses, by elimination with pivots.
-
-    Parameters
-    ----------
-    matrices : ndarray of float64, shape (n, p, p)
-        Matrices of any kind.
-
-    Returns
-    -------
-    logs : ndarray, shape (n,)
-        Logarithms of absolute determinants; -inf or NaN for singular matrices.
-    inverses : ndarray, shape (n, p, p)
-        The inverses.
-    """
-    n, p = matrices.shape[:2]
-    logs, inverses, left = np.zeros(n), np.zeros((n, p, p)), np.empty((p, p))
-    for a in range(n):
-        right = inverses[a]
-        for i in range(p):
-            right[i, i] = 1.0
-            for j in range(p):
-                left[i, j] = matrices[a, i, j]
-        for step in range(p):
-            best = step
-            for i in range(step + 1, p):
-                if abs(left[i, step]) > abs(left[best, step]):
-                    best = i
-            for j in range(p):
-                left[step, j], left[best, j] = left[best, j], left[step, j]
-                right[step, j], right[best, j] = right[best, j], right[step, j]
-            pivot = left[step, step]
-            logs[a] += np.log(abs(pivot))
-            for j in range(p):
-                left[step, j] /= pivot
-                right[step, j] /= pivot
-            for i in range(p):
-                share = left[i, step]
-                if i != step:
-                    for j in range(p):
-                        left[i, j] -= share * left[step, j]
-                        right[i, j] -= share * right[step, j]
-    return logs, inverses
-
-
-@_jit
-def general_inverses_pullback(inverses, cotangents):
-    """Turn derivatives by inverses of matrices into derivatives by the matrices.
-
-    Parameters
-    ----------
-    inverses : ndarray of float64, shape (n, p, p)
-        The inverses B.
-    cotangents : ndarray of float64, shape (n, p, p)
-        Derivatives G by their elements.
-
-    Returns
-    -------
-    ndarray, shape (n, p, p)
-        -B' G B'.
-    """
-    n, p = inverses.shape[:2]
-    found, part = np.empty((n, p, p)), np.empty((p, p))
-    for a in range(n):
-        for i in range(p):
-            for j in range(p):
-                part[i, j] = 0.0
-                for m in range(p):
-                    part[i, j] += cotangents[a, i, m] * inverses[a, j, m]
-        for i in range(p):
-            for j in range(p):
-                total = 0.0
-                for m in range(p):
-                    total -= inverses[a, m, i] * part[m, j]
-                found[a, i, j] = total
     return found
 
 

@@ -5,13 +5,17 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from pytensor.graph.replace import vectorize_graph
+from scipy.linalg import expm, expm_frechet, polar
+from scipy.stats import special_ortho_group
 
 from bayesgmm.bayes.matrices import (
     cholesky_factor,
+    exponential,
     general_inverse,
     gram,
     log_determinant,
     placed,
+    polar_factor,
     positive_inverse,
     precisions_of_coordinates,
     product,
@@ -35,9 +39,33 @@ def _by_coordinates(coordinates):
     return chol @ chol.mT
 
 
+def _turned(matrices):
+    """Return the polar factors G (G'G)^(-1/2), the root by PyTensor's eigenvectors."""
+    values, vectors = pt.linalg.eigh(matrices.mT @ matrices)
+    return matrices @ (vectors / pt.sqrt(values)[:, None, :]) @ vectors.mT
+
+
+def _exponentials(matrices):
+    values, vectors = pt.linalg.eigh(0.5 * (matrices + matrices.mT))
+    return (vectors * pt.exp(values)[:, None, :]) @ vectors.mT
+
+
+def _with_logs(rotations, logs):
+    """Return something that depends on both."""
+    return logs[:, None, None] * rotations
+
+
 # The operation, the same by PyTensor's own, and what kind of argument it takes.
 _PAIRS = {
     "cholesky_factor": (cholesky_factor, pt.linalg.cholesky, "positive"),
+    "exponential": (exponential, _exponentials, "positive"),
+    "polar_factor": (lambda a: polar_factor(a)[0], _turned, "turned"),
+    "polar_log": (lambda a: polar_factor(a)[1], lambda a: pt.linalg.slogdet(a)[1], "turned"),
+    "polar_both": (
+        lambda a: _with_logs(*polar_factor(a)),
+        lambda a: _with_logs(_turned(a), pt.linalg.slogdet(a)[1]),
+        "turned",
+    ),
     "general_inverse": (lambda a: general_inverse(a)[1], pt.linalg.inv, "any"),
     "general_log": (lambda a: general_inverse(a)[0], lambda a: pt.linalg.slogdet(a)[1], "any"),
     "general_both": (
@@ -68,6 +96,8 @@ def _argument(kind):
     rng = np.random.default_rng(3)
     if kind == "positive":
         return _positive(rng, 4, 3, 3)
+    if kind == "turned":
+        return special_ortho_group(3, seed=rng).rvs(4) @ _positive(rng, 4, 3, 3)
     return rng.normal(size={"any": (4, 3, 3), "oblong": (4, 3, 2), "vectors": (4, 6)}[kind])
 
 
@@ -86,7 +116,8 @@ def test_values_and_derivatives_are_those_of_pytensors_own_operations(name, mode
     found = []
     for operation in (ours, theirs):
         out = operation(place)
-        weight = weights.normal(size=out.eval({place: given}).shape)
+        value = pytensor.function([place], out, mode="FAST_COMPILE")(given)
+        weight = weights.normal(size=value.shape)
         weights = np.random.default_rng(5)
         slope = pt.grad((weight * out).sum(), place)
         function_mode = mode if operation is ours else "FAST_COMPILE"
@@ -124,6 +155,43 @@ def test_elimination_needs_its_pivots():
     logs, inverses = (part.eval() for part in general_inverse(matrix))
     assert_close(logs, np.linalg.slogdet(matrix)[1], ALGEBRA)
     assert_close(inverses, np.linalg.inv(matrix), ALGEBRA)
+
+
+@pytest.mark.parametrize("d", [1, 2, 6])
+def test_polar_factors_and_exponentials_are_those_of_scipy(d):
+    rng = np.random.default_rng(d)
+    given = rng.normal(size=(5, d, d)) * np.array([1e-3, 1.0, 1.0, 1.0, 1e3])[:, None, None]
+    given[np.linalg.det(given) < 0.0, 0] *= -1.0
+    # One that is nearly singular.
+    given[1, :, 0] *= 1e-6
+    rotations, logs = (part.eval() for part in polar_factor(given))
+    assert_close(rotations, [polar(one)[0] for one in given], ALGEBRA)
+    assert_close(logs, np.linalg.slogdet(given)[1], ALGEBRA)
+    symmetric = rng.normal(size=(4, d, d)) * np.array([0.0, 1e-9, 1.0, 5.0])[:, None, None]
+    symmetric += np.swapaxes(symmetric, 1, 2)
+    for found, expected in zip(exponential(symmetric).eval(), map(expm, symmetric), strict=True):
+        assert_close(found, expected, ALGEBRA)
+
+
+def test_the_derivative_of_an_exponential_is_smooth_where_eigenvalues_tie():
+    """SciPy's derivative by a direction, at a matrix of which two eigenvalues are equal and two nearly so."""
+    axes = special_ortho_group(4, seed=0).rvs()
+    given = (axes * [1.0, 1.0, -1.0, -1.0 + 1e-7]) @ axes.T
+    direction, weight = np.random.default_rng(1).normal(size=(2, 4, 4))
+    direction = direction + direction.T
+    place = pt.tensor3("place")
+    slope = pt.grad((weight * exponential(place)[0]).sum(), place)
+    slope = pytensor.function([place], slope, mode="FAST_COMPILE")(given[None])[0]
+    expected = (weight * expm_frechet(given, direction, compute_expm=False)).sum()
+    assert (slope * direction).sum() == pytest.approx(expected, rel=ALGEBRA)
+
+
+def test_reflections_have_no_nearest_rotation():
+    given = np.stack([np.diag([1.0, -1.0]), np.eye(2), np.zeros((2, 2))])
+    rotations, logs = (part.eval() for part in polar_factor(given))
+    assert np.isnan(rotations[[0, 2]]).all()
+    assert np.isnan(logs[[0, 2]]).all()
+    assert_close(rotations[1], np.eye(2), ALGEBRA)
 
 
 def test_stacks_with_different_leading_dimensions_are_refused():

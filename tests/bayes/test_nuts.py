@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import bayesgmm as bg
 from bayesgmm.bayes import nutpie_chains, nuts
+from bayesgmm.structure import as_structure
 from tests.bayes.densities import normal, two_means
 from tests.tolerances import assert_within_errors
 
@@ -76,7 +78,7 @@ def test_chains_start_where_they_are_told():
 def test_whitened_chains_draw_from_the_same_density_in_fewer_steps():
     density, mean, cov = normal(6, seed=3)
     starts = np.tile(density.start, (4, 1))
-    around = nuts._whitening(density, starts, "auto")
+    around = nuts._whitening(density, starts, "auto", 0.15)
     _, plain = nutpie_chains.sample_vectors(density, starts, 500, 150, 1, progress=False, options={})
     vectors, stats = nuts._sample_whitened(density, around, starts, 500, 150, 1, progress=False, options={})
     flat = vectors.reshape(-1, 6)
@@ -88,9 +90,9 @@ def test_whitened_chains_draw_from_the_same_density_in_fewer_steps():
 def test_coordinates_stay_plain_where_the_approximation_is_poor_or_chains_start_apart():
     density, _ = two_means(2.0)
     one = np.tile(density.start, (2, 1))
-    assert nuts._whitening(density, one, "auto") is not None
-    assert nuts._whitening(density, one, "plain") is None
-    assert nuts._whitening(density, np.stack([density.start, -density.start]), "auto") is None
+    assert nuts._whitening(density, one, "auto", 0.15) is not None
+    assert nuts._whitening(density, one, "plain", 0.15) is None
+    assert nuts._whitening(density, np.stack([density.start, -density.start]), "auto", 0.15) is None
 
     def evaluate(vector):
         # A curved ridge: normal at its top only.
@@ -98,9 +100,9 @@ def test_coordinates_stay_plain_where_the_approximation_is_poor_or_chains_start_
         return -0.5 * vector[0] ** 2 - 50 * bent**2, np.array([-vector[0] + 1000 * bent * vector[0], -100 * bent])
 
     bent = replace(density, evaluate=evaluate, start=np.array([0.1, 0.1]))
-    assert nuts._whitening(bent, one, "auto") is None
+    assert nuts._whitening(bent, one, "auto", 0.15) is None
     flat = replace(density, evaluate=lambda _: (0.0, np.zeros(2)))
-    assert nuts._whitening(flat, one, "auto") is None
+    assert nuts._whitening(flat, one, "auto", 0.15) is None
 
 
 @pytest.mark.slow
@@ -125,3 +127,24 @@ def test_ctrl_c_ends_sampling_and_not_the_fit():
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split()[0]) > 100
     assert "sampling was interrupted: 2 chains of" in done.stdout
+
+
+@pytest.mark.parametrize(("code", "least"), [("VVV", 0.15), ("VVE", 0.15), ("EVV", 0.15), ("EEV", 0.5), ("VEV", 0.5)])
+def test_axes_of_each_component_ask_for_a_better_approximation(code, least, monkeypatch):
+    class AskedError(Exception):
+        pass
+
+    def ask(_density, _starts, _geometry, least):
+        raise AskedError(least)
+
+    monkeypatch.setattr(nuts, "_whitening", ask)
+    monkeypatch.setattr(nuts, "unconstrained_density", lambda *_: normal(2)[0])
+    data = bg.load_dataset("faithful")
+    structure = as_structure(code)
+    start = bg.fit_em(data, 2, seed=0, structure=structure)
+    plan = {"draws": 10, "tune": 10, "chains": 1, "seed": 0, "progress": False}
+    with pytest.raises(AskedError, match=str(least)):
+        nuts.sample_nuts(
+            bg.build_model(data, 2, code), structure=structure, start=start.scaling.mixture_to_standard(start.mixture),
+            **plan,
+        )  # fmt: skip
