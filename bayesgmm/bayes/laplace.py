@@ -40,6 +40,7 @@ __all__ = [
     "Laplace",
     "importance_sample",
     "laplace_at",
+    "largest_khat",
     "sample_laplace",
     "sample_laplace_stream",
     "weigh",
@@ -49,6 +50,9 @@ Floats = NDArray[np.float64]
 
 #: Above it the tail of importance weights is too heavy for any feasible number of draws (Vehtari et al. 2024).
 LARGEST_KHAT = 0.7
+# Where axes are sampled: they run around a sphere, and 30 rows of two components of structure VVE had a log evidence of
+# -142.94 and -142.76 with k-hat 0.54 and 0.67 and standard errors of 0.03 and 0.04, where -142.50 is right.
+_LARGEST_KHAT_OF_AXES = 0.5
 #: k-hat sees the tail of the weights drawn, not a part of the posterior that no proposal reached. Where one was
 #: missed (a component without rows, of six rows), k-hat was 0.57 and the efficiency 0.08; Old Faithful has 0.67.
 LEAST_EFFICIENCY = 0.15
@@ -208,6 +212,22 @@ def _hessian(density: UnconstrainedDensity, vector: Floats) -> Floats:
     return 0.5 * (columns + columns.T)
 
 
+def largest_khat(model: pm.Model) -> float:
+    """Return up to which Pareto k-hat importance draws around a mode of a model are believed.
+
+    Parameters
+    ----------
+    model : pymc.Model
+        The model.
+
+    Returns
+    -------
+    float
+        `LARGEST_KHAT`; less where the covariances have axes that are sampled (math.md, 4.9).
+    """
+    return min(LARGEST_KHAT, _LARGEST_KHAT_OF_AXES) if "axes" in model.named_vars else LARGEST_KHAT
+
+
 def importance_sample(
     density: UnconstrainedDensity, approximation: Laplace, n: int, rng: np.random.Generator, *, tails: bool = True
 ) -> ImportanceSample:
@@ -341,7 +361,8 @@ def sample_laplace(
     Raises
     ------
     FitError
-        When k-hat is above 0.7, fewer than 15 % of the draws count, or the posterior has no peak near the start.
+        When k-hat is above `largest_khat`, fewer than 15 % of the draws count, or the posterior has no peak near the
+        start.
     """
     density = unconstrained_density(model, start_values(model, structure, start))
     groups, _ = _draw(model, density, draws, chains, np.random.default_rng(seed))
@@ -387,7 +408,8 @@ def sample_laplace_stream(
     Raises
     ------
     FitError
-        When k-hat is above 0.7, fewer than 15 % of the draws count, or the posterior has no peak near the start.
+        When k-hat is above `largest_khat`, fewer than 15 % of the draws count, or the posterior has no peak near the
+        start.
     """
     density = streamed_density(rows, model, start_values(model, structure, start))
     groups, vectors = _draw(model, density, draws, chains, np.random.default_rng(seed))
@@ -404,10 +426,11 @@ def _draw(
     weighted = importance_sample(density, approximation, max(FEW_PROPOSALS, total), rng)
     if weighted.efficiency < _NEARLY_EQUAL and PROPOSALS_PER_DRAW * total > FEW_PROPOSALS:
         weighted = importance_sample(density, approximation, PROPOSALS_PER_DRAW * total, rng)
-    if not (weighted.khat <= LARGEST_KHAT and weighted.efficiency >= LEAST_EFFICIENCY):
+    limit = largest_khat(model)
+    if not (weighted.khat <= limit and weighted.efficiency >= LEAST_EFFICIENCY):
         raise FitError(
             f"the posterior is too far from normal for sampler='laplace' (Pareto k-hat {weighted.khat:.2f}, at most "
-            f"{LARGEST_KHAT} is good; {weighted.efficiency:.1%} of the draws count, at least {LEAST_EFFICIENCY:.0%} "
+            f"{limit} is good; {weighted.efficiency:.1%} of the draws count, at least {LEAST_EFFICIENCY:.0%} "
             f"should); {_remedy(density)}"
         )
     chosen = weighted.chosen(total, rng)

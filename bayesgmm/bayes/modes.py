@@ -20,7 +20,7 @@ from scipy.special import logsumexp
 from bayesgmm.bayes.compiled import vector_of
 from bayesgmm.bayes.density import UnconstrainedDensity, unconstrained_density
 from bayesgmm.bayes.evidence import evidence_offset
-from bayesgmm.bayes.laplace import LARGEST_KHAT, Laplace, importance_sample, laplace_at
+from bayesgmm.bayes.laplace import Laplace, importance_sample, laplace_at, largest_khat
 from bayesgmm.bayes.model import build_model, start_values
 from bayesgmm.bayes.priors import Priors
 from bayesgmm.data import Scaling
@@ -108,8 +108,8 @@ def optimum_masses(
         Indexed by the number of the optimum in ``em.optima``: ``log_likelihood``, ``times_reached``, ``log_evidence``
         (of the posterior mode uphill, all its copies, user's units), ``khat``, ``mass`` (share of the modes found) and
         ``mode`` (the first optimum that leads to the same mode; -1 where there is none). An optimum that shares its
-        mode with a better one has mass 0. Evidence and mass are NaN where k-hat is above 0.7, and all masses are where
-        a mode without a number could matter.
+        mode with a better one has mass 0. Evidence and mass are NaN where k-hat is above 0.7 (0.5 for structures whose
+        axes are sampled: EVE, VVE, EEV, VEV), and all masses are where a mode without a number could matter.
 
     Raises
     ------
@@ -130,13 +130,13 @@ def optimum_masses(
     climbs = follow((_climb(density, vector) for vector in vectors), "modes", total=len(vectors), progress=progress)
     table["log_evidence"], table["khat"], table["mass"] = np.nan, np.nan, np.nan
     table["mode"] = table.index.to_numpy()[_leaders(climbs)] if climbs else 0
-    offset = evidence_offset(model, density, em.prepared, em.structure)
+    offset, limit = evidence_offset(model, density, em.prepared, em.structure), largest_khat(model)
     for position, climb in enumerate(track(climbs, "masses", total=len(climbs), progress=progress)):
         if climb is None:
             table.iloc[position, table.columns.get_loc("mode")] = -1
         elif table["mode"].iloc[position] == table.index[position]:
             found = importance_sample(density, climb, _PROPOSALS, rng)
-            trusted = found.log_evidence + offset if found.khat <= LARGEST_KHAT else np.nan
+            trusted = found.log_evidence + offset if found.khat <= limit else np.nan
             table.iloc[position, [table.columns.get_loc(name) for name in ("log_evidence", "khat")]] = (
                 trusted, found.khat,
             )  # fmt: skip

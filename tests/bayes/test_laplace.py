@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from bayesgmm.bayes.density import UnconstrainedDensity
-from bayesgmm.bayes.laplace import importance_sample, laplace_at, weigh
+from bayesgmm.bayes.laplace import importance_sample, laplace_at, largest_khat, weigh
+from bayesgmm.bayes.model import build_model
+from bayesgmm.data import load_dataset
 from bayesgmm.errors import FitError
 from tests import tolerances
 from tests.bayes.densities import LOG_MASS, normal, two_means
@@ -77,3 +79,8 @@ def test_what_has_no_peak_is_refused():
     ridge = UnconstrainedDensity(2, lambda v: (-0.5 * v[0] ** 2, np.array([-v[0], 0.0])), expand, np.ones(2))
     with pytest.raises(FitError, match="no peak"):
         laplace_at(ridge, ridge.start)
+
+
+@pytest.mark.parametrize(("code", "limit"), [("VVV", 0.7), ("EVV", 0.7), ("VVE", 0.5), ("EEV", 0.5)])
+def test_importance_weights_of_axes_have_to_be_better(code, limit):
+    assert largest_khat(build_model(load_dataset("faithful"), 2, code)) == limit
