@@ -56,6 +56,11 @@ class CovarianceStructure(Shown):
         return _COMMON_NAMES.get(self.code, self.code)
 
     @property
+    def has_matrix_shape(self) -> bool:
+        """Whether shape and axes are equal or variable together: one symmetric matrix is both (math.md, 4.9)."""
+        return self.shape == self.orientation and not self.is_diagonal
+
+    @property
     def is_diagonal(self) -> bool:
         """Whether every covariance is diagonal."""
         return self.orientation == "I"

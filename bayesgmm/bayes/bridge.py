@@ -93,5 +93,8 @@ def _densest(density: UnconstrainedDensity, vectors: Floats) -> Floats:
 def _of_region(density: UnconstrainedDensity, reference: Floats, vectors: Floats) -> Floats:
     kept = vectors[in_region(density, reference, vectors)]
     if len(kept) <= 2 * density.size:
-        raise FitError(f"{len(kept)} draws are too few for bridge sampling in {density.size} dimensions; raise draws")
+        raise FitError(
+            f"{len(kept)} of {len(vectors)} draws are in one of the equal copies of the posterior, too few for bridge "
+            f"sampling in {density.size} dimensions; raise draws, or use method='laplace' or 'smc'"
+        )
     return kept

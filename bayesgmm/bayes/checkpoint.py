@@ -200,7 +200,7 @@ class Checkpoint:
         self._begun = time.monotonic()
         self._next = self._begun + self._seconds
         self._before = 0.0
-        self._has_failed = False
+        self._complaints: set[str] = set()
         #: What the sampler needs to go on; None for a new run.
         self.state: xr.Dataset | None = None
         if left is not None:
@@ -236,19 +236,20 @@ class Checkpoint:
             try:
                 tree = self._describe(groups, self.seconds).tree.drop_nodes(_LEFT_OUT, errors="ignore")
             except Exception as error:  # noqa: BLE001 (hours of sampling must not end for a summary of them)
-                self._complain(f"holds no summary of the draws ({error})")
+                self._complain("holds no summary of the draws", error)
         tree[CHECKPOINT] = xr.DataTree(state.assign_attrs({**state.attrs, **attributes}))
         try:
             write_tree(tree, self.path)
         except OSError as error:
-            self._complain(f"could not be written ({error})")
+            self._complain("could not be written", error)
         now = time.monotonic()
         self._next = now + max(self._seconds, _REST * (now - begun))
 
-    def _complain(self, what: str) -> None:
-        if not self._has_failed:
-            warnings.warn(f"checkpoint {str(self.path)!r} {what}; sampling goes on", SamplingWarning, stacklevel=3)
-        self._has_failed = True
+    def _complain(self, what: str, error: Exception) -> None:
+        if what not in self._complaints:
+            message = f"checkpoint {str(self.path)!r} {what} ({error}); sampling goes on"
+            warnings.warn(message, SamplingWarning, stacklevel=3)
+        self._complaints.add(what)
 
     def _refuse_another_run(self, left: Left, draws: int) -> None:
         whose = f"checkpoint {str(self.path)!r} was left by a run with"

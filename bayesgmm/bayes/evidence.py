@@ -25,6 +25,7 @@ from bayesgmm.bayes.smc import sample_smc
 from bayesgmm.bayes.symmetry import n_copies
 from bayesgmm.data import PreparedData, prepare
 from bayesgmm.em.fit import fit_em
+from bayesgmm.em.result import log_jacobian
 from bayesgmm.errors import ArgumentError, FitError
 from bayesgmm.fit import MixtureFit, check_estimate
 from bayesgmm.mixture import Mixture
@@ -154,7 +155,13 @@ def log_evidence(
     reference = fit_em(prepared, n_components, structure=chosen, seed=number) if em is None else em
     start = prepared.scaling(chosen).mixture_to_standard(reference.mixture)
     found = model_log_evidence(built, start, structure=chosen, method=method, seed=number, progress=progress, **options)
-    return Evidence(found.value + _log_jacobian(prepared, chosen), found.mcse, found.method, found.khat, found.n_copies)
+    return Evidence(
+        found.value + log_jacobian(prepared, prepared.scaling(chosen)),
+        found.mcse,
+        found.method,
+        found.khat,
+        found.n_copies,
+    )
 
 
 def _priors_of(fit: MixtureFit) -> Priors | None:
@@ -162,12 +169,6 @@ def _priors_of(fit: MixtureFit) -> Priors | None:
         raise ArgumentError("the fit's model was given by hand; pass that model, with the rows, instead of the fit")
     stored = fit.info.settings.get("priors")
     return None if stored is None else Priors(**stored)
-
-
-def _log_jacobian(prepared: PreparedData, structure: CovarianceStructure) -> float:
-    """Return what a log density gains in the user's units: a term for each observed value (math.md, 5.2)."""
-    weights = np.ones(prepared.n_rows) if prepared.sample_weight is None else prepared.sample_weight
-    return -float(weights @ ~np.isnan(prepared.values) @ np.log(prepared.scaling(structure).scale))
 
 
 def model_log_evidence(
@@ -250,7 +251,7 @@ def evidence_offset(
         Copies, the prior's mass and the change of units (math.md, 11.2 and 11.5).
     """
     copies = n_copies(model, density, structure)
-    return float(np.log(copies)) - log_prior_mass(model)[0] + _log_jacobian(prepared, structure)
+    return float(np.log(copies)) - log_prior_mass(model)[0] + log_jacobian(prepared, prepared.scaling(structure))
 
 
 def _start_of(model: pm.Model, start: Mixture, structure: CovarianceStructure | None) -> dict[str, Floats]:

@@ -1,4 +1,4 @@
-"""Covariances by volume, shape and orientation, each with a prior of its own: a posterior for all fourteen structures.
+"""Covariances by volume, shape and orientation, with priors on these parts: a posterior for all fourteen structures.
 
 A covariance is exp(M_k), with log volume and what is left of M_k without it. Both are normal around a location that the
 components share and that is itself unknown, so the prior is the lognormal twin of the default one (math.md, 4.9). All
@@ -35,13 +35,8 @@ __all__ = ["add_guard", "factorised_components", "factorised_hyperparameters", "
 Floats = NDArray[np.float64]
 
 
-def _is_whole(structure: CovarianceStructure) -> bool:
-    """Say whether shape and orientation go together, as one symmetric matrix."""
-    return structure.shape == structure.orientation and not structure.is_diagonal
-
-
 def _has_axes(structure: CovarianceStructure) -> bool:
-    return not structure.is_diagonal and not _is_whole(structure)
+    return not structure.is_diagonal and not structure.has_matrix_shape
 
 
 def factorised_hyperparameters(
@@ -74,7 +69,7 @@ def factorised_hyperparameters(
         "smallest_variance": (priors.smallest_sd * priors.within_sd / scaling.scale) ** 2,
     }
     if not structure.is_spherical:
-        between, within = _spreads(priors, d if _is_whole(structure) else 1)
+        between, within = _spreads(priors, d if structure.has_matrix_shape else 1)
         # Axes that turn cannot have a variance each to expect; then the shape may be as uneven as those of the columns.
         between += float(log_within.var()) if _has_axes(structure) else 0.0
         values["shape_root"] = _exchangeable_root(structure.shape, k, between, within)
@@ -126,7 +121,7 @@ def factorised_components(structure: CovarianceStructure, hyper: dict[str, Any],
         basis = _basis(structure, d)
         scores = pm.Normal("shape_scores", 0.0, 1.0, shape=(copies[structure.shape], len(basis)))
         shapes = product(hyper["shape_root"], scores)
-        if _is_whole(structure):
+        if structure.has_matrix_shape:
             found = _by_logarithms(np.eye(d) * logs[..., None] + placed(shapes, basis))
         elif structure.is_diagonal:
             found = _along_columns(logs + product(shapes, basis), d)
@@ -140,7 +135,7 @@ def factorised_components(structure: CovarianceStructure, hyper: dict[str, Any],
 def _basis(structure: CovarianceStructure, d: int) -> Floats:
     """Return orthonormal vectors (m, d) whose entries sum to zero, or symmetric matrices (m, d, d) of trace zero."""
     vectors = helmert(d)
-    if not _is_whole(structure):
+    if not structure.has_matrix_shape:
         return vectors
     rows, columns = np.tril_indices(d, -1)
     beside = np.zeros((len(rows), d, d))
@@ -206,7 +201,7 @@ def factorised_start(
     """
     k, d, _ = covariances.shape
     values = {}
-    if _is_whole(structure):
+    if structure.has_matrix_shape:
         offsets = _logarithms(covariances) - np.diag(hyper["log_variance_location"])
         volumes = np.trace(offsets, axis1=1, axis2=2) / d
     else:

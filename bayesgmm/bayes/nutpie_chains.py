@@ -24,12 +24,14 @@ from bayesgmm.bayes.kept import Look, Stats
 from bayesgmm.errors import ArgumentError
 from bayesgmm.kernels.native import copy_point
 
-__all__ = ["JITTER", "sample_vectors"]
+__all__ = ["JITTER", "TUNE", "sample_vectors"]
 
 Floats = NDArray[np.float64]
 
 #: Standard deviation of the jitter of the starts, in unconstrained, standardised coordinates (logs and log-ratios).
 JITTER = 0.1
+#: Steps before the draws where nobody says otherwise.
+TUNE = 500
 
 # Without machine code, chains in threads wait for the interpreter between evaluations. Below so many seconds for one of
 # them that costs more than the threads gain: at 20 microseconds 4 chains took 1.1 s on one core and 1.65 s on two.

@@ -23,7 +23,7 @@ from bayesgmm.bayes.density import UnconstrainedDensity, unconstrained_density
 from bayesgmm.bayes.kept import Keeper, Look, Stats
 from bayesgmm.bayes.laplace import Laplace, importance_sample, laplace_at
 from bayesgmm.bayes.model import start_values
-from bayesgmm.bayes.nutpie_chains import JITTER, sample_vectors
+from bayesgmm.bayes.nutpie_chains import JITTER, TUNE, sample_vectors
 from bayesgmm.bayes.vectors import as_dataset
 from bayesgmm.errors import ArgumentError, FitError
 from bayesgmm.mixture import Mixture
@@ -39,8 +39,8 @@ _GEOMETRIES = ("auto", "laplace", "plain")
 _GOOD_EFFICIENCY, _GOOD_EFFICIENCY_OF_AXES = 0.15, 0.5
 _TRIAL_DRAWS = 1000
 
-# Steps of adaptation: in plain coordinates, and in whitened ones, where only the step size is to be learned.
-_TUNE, _TUNE_WHITENED = 500, 150
+# Steps of adaptation in whitened coordinates, where only the step size is to be learned.
+_TUNE_WHITENED = 150
 # Adaptation of chains that are gone on with in coordinates that their own draws have taught.
 _TUNE_AGAIN = 150
 
@@ -110,14 +110,14 @@ def sample_nuts(
     if any(variable.dtype.startswith(("int", "bool", "uint")) for variable in model.free_RVs):
         if checkpoint is not None:
             raise ArgumentError("a model with variables that are not continuous has no checkpoint; leave it out")
-        return _by_pymc(model, starts, draws, _TUNE if tune is None else tune, chains, seed, progress, options)
+        return _by_pymc(model, starts, draws, TUNE if tune is None else tune, chains, seed, progress, options)
     density = unconstrained_density(model, starts[0])
     points = np.stack([density.start, *(vector_of(model, values) for values in starts[1:])])
     points = np.broadcast_to(points, (chains, density.size))
     turns = structure.orientation == "V" and "axes" in model.named_vars
     around = _whitening(density, points, geometry, _GOOD_EFFICIENCY_OF_AXES if turns else _GOOD_EFFICIENCY)
     if tune is None:
-        tune = _TUNE if around is None else _TUNE_WHITENED
+        tune = TUNE if around is None else _TUNE_WHITENED
     if checkpoint is not None:
         keeper = Keeper(checkpoint, model, density, chains=chains, draws=draws, tune=tune)
         _sample_and_keep(keeper, density, around, points, tune, seed, progress, options)

@@ -30,7 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 from bayesgmm.data.prepare import PreparedData, prepare
 from bayesgmm.errors import ArgumentError
 from bayesgmm.showing import Shown
-from bayesgmm.structure import CovarianceStructure, as_structure
+from bayesgmm.structure import STRUCTURES, CovarianceStructure, as_structure
 
 __all__ = ["COVARIANCE_FAMILIES", "SD_PRIORS", "Priors", "ResolvedPriors", "as_priors"]
 
@@ -139,7 +139,7 @@ class Priors(Shown):
             scale_dof=_above("scale_dof", self.scale_dof, p - 1, default=p),
             mean_cov=None if self.mean_cov is None else _positive_definite("mean_cov", self.mean_cov, d),
             covariance=family,
-            has_correlations=not structure.is_diagonal,
+            structure=structure,
             sd_prior=_one_of("sd_prior", self.sd_prior, SD_PRIORS),
             sd_spread=_above("sd_spread", self.sd_spread, 0.0, default=1.0),
             eta=_above("eta", self.eta, 0.0, default=1.0),
@@ -176,7 +176,7 @@ class Priors(Shown):
         dof, scale_dof = ("p + 4", "p") if family == "wishart" else ("5", "1")
         about = _covariances_in_words(
             family, _or_rule(self.dof, dof), _or_rule(self.scale_dof, scale_dof), self.eta, self.sd_prior,
-            self.sd_spread, has_correlations=not chosen.is_diagonal,
+            self.sd_spread, chosen,
         )  # fmt: skip
         lines = (
             f"weights ~ Dirichlet({self.concentration})",
@@ -224,8 +224,8 @@ class ResolvedPriors:
         Prior covariance of a mean, in place of `mean_sd`.
     covariance : str
         Family of the covariances.
-    has_correlations : bool
-        Whether covariances have off-diagonal entries.
+    structure : CovarianceStructure
+        Of the covariances.
     sd_prior, sd_spread, eta : str, float, float
         Of the family "lkj".
     """
@@ -240,7 +240,7 @@ class ResolvedPriors:
     scale_dof: float
     mean_cov: Floats | None = None
     covariance: str = "wishart"
-    has_correlations: bool = True
+    structure: CovarianceStructure = STRUCTURES["VVV"]
     sd_prior: str = "lognormal"
     sd_spread: float = 1.0
     eta: float = 1.0
@@ -262,7 +262,7 @@ class ResolvedPriors:
             lines.append(f"component means are correlated, by rows: {', '.join(pairs)}")
         about = _covariances_in_words(
             self.covariance, f"{self.dof:g}", f"{self.scale_dof:g}", self.eta, self.sd_prior, self.sd_spread,
-            has_correlations=self.has_correlations,
+            self.structure,
         )  # fmt: skip
         lines.append(f"covariances: {about}, none far below {self.smallest_sd:g} of these standard deviations")
         return "\n".join(lines)
@@ -276,7 +276,7 @@ def _or_rule(value: Any, rule: str) -> str:
 
 
 def _covariances_in_words(
-    family: str, dof: str, scale_dof: str, eta: float, sd_prior: str, sd_spread: float, *, has_correlations: bool
+    family: str, dof: str, scale_dof: str, eta: float, sd_prior: str, sd_spread: float, structure: CovarianceStructure
 ) -> str:
     if family == "wishart":
         return (
@@ -284,16 +284,13 @@ def _covariances_in_words(
             "(integrated out)"
         )
     if family == "factorised":
-        turned = (
-            ", axes uniform over the rotations, or, where shape and axes share a letter, both as one matrix logarithm"
-            if has_correlations
-            else ""
-        )
+        parts = "volumes, and shapes with their axes," if structure.has_matrix_shape else "volumes and shapes"
+        turned = "" if structure.is_diagonal or structure.has_matrix_shape else ", axes uniform over the rotations"
         return (
-            f"volumes and shapes lognormal, as alike as with {dof} degrees of freedom, around a shared location as "
+            f"{parts} lognormal, as alike as with {dof} degrees of freedom, around a shared location as "
             f"firm as with {scale_dof} (integrated out){turned}"
         )
-    correlations = f"correlations ~ LKJ({eta:g}), " if has_correlations else ""
+    correlations = "" if structure.is_diagonal else f"correlations ~ LKJ({eta:g}), "
     spread = f" with log sd {sd_spread:g}" if sd_prior == "lognormal" else ""
     return f"{correlations}standard deviations {sd_prior}{spread} around their median"
 

@@ -21,6 +21,7 @@ import xarray as xr
 from bayesgmm.bayes.checkpoint import Checkpoint
 from bayesgmm.bayes.gibbs import sample_gibbs
 from bayesgmm.bayes.laplace import sample_laplace
+from bayesgmm.bayes.nutpie_chains import TUNE
 from bayesgmm.bayes.nuts import sample_nuts
 from bayesgmm.bayes.pathfinder import sample_pathfinder
 from bayesgmm.bayes.smc import sample_smc
@@ -43,9 +44,6 @@ __all__ = [
 # Above it a library below would end the process, not raise an error.
 _MOST_DRAWS = 10**8
 _MOST_CHAINS = 1000
-
-# Steps before the draws, for a sampler that does not choose for itself.
-_TUNE = 500
 
 #: The engines by name.
 SAMPLERS: dict[str, Callable[..., dict[str, xr.Dataset]]] = {
@@ -107,7 +105,7 @@ def steps_before(sampler: str, tune: int | None) -> int | None:
         For the plan of `draw`.
     """
     if tune is None:
-        return None if sampler in ADAPTS_BY_ITSELF else _TUNE
+        return None if sampler in ADAPTS_BY_ITSELF else TUNE
     return int(tune)
 
 

@@ -55,7 +55,8 @@ def sample_smc(
     structure : CovarianceStructure, optional
         Not used.
     start : Mixture
-        Not used: the population starts from the prior.
+        Not used: the population starts from the prior; axes from the most probable coordinates of rotations drawn from
+        it (math.md, 11.8).
     draws, tune, chains : int
         Size of a population; not used; number of independent populations.
     seed : int

@@ -154,7 +154,8 @@ def n_axis_copies(model: pm.Model, density: UnconstrainedDensity) -> int:
     values = _typical_values(model, density)
     n_rotations, d, _ = values["axes"].shape
     base = _height(model, density, values)
-    largest = max(abs(_height(model, density, {**values, **change}) - base) for change in axis_changes(values))
+    heights = [_height(model, density, {**values, **change}) for change in axis_changes(values)]
+    largest = np.max(np.abs(np.array(heights) - base))
     # Written so that NaN is a failure.
     if not largest <= _SAME * (1.0 + abs(base)):
         raise ArgumentError(

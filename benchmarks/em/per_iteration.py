@@ -1,7 +1,8 @@
 """The time of one EM iteration: same start, same data, a fixed number of iterations, no test of convergence.
 
 Every system makes a short and a long run in each repetition; the difference of their medians over the difference of
-their iterations is the time of one. All end at the same parameters, or the row says by how much they do not.
+their iterations is the time of one. The faster the system, the more iterations its long run has, so that what a run
+pays once does not drown them. After as many all have the same parameters, or the row says by how much they do not.
 """
 
 import math
@@ -43,6 +44,8 @@ _SHORT = 2
 # Iterations of the long run beyond the short one: so many elementary operations, within limits.
 _WORK = 1e9
 _FEWEST, _MOST = 4, 100
+# And at least so many seconds of them.
+_LEAST_SECONDS = 0.4
 # Parameters that differ by more than this, in standard deviations, are not the same iteration.
 _SAME = {"gmmx": 1e-2, "scikit-learn": 1e-6, "daal4py": 1e-6}
 
@@ -66,37 +69,44 @@ def _row(
 ) -> dict[str, Any]:
     (n, d), k = problem.X.shape, problem.n_components
     n_more = int(np.clip(_WORK / (n * k * (20 + d * (d + 6))), _FEWEST, _MOST))
-    calls, refusals, ends = {}, {}, {}
+    calls, refusals, ends, more = {}, {}, {}, {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "problem.npz")
         problem.save(path)
         for name, worker in workers.items():
             if name == _BOUND and d < _BOUND_FROM:
                 continue
-            runs = {n_iter: partial(worker.ask, "iterate", structure=structure, n_iter=n_iter)
-                    for n_iter in (_SHORT, _SHORT + n_more)}  # fmt: skip
+            run = partial(worker.ask, "iterate", structure=structure)
             try:
                 worker.ask("open", path=str(path))
-                for run in runs.values():  # compilers and caches are warm from here on
-                    ends[name] = run()
+                for _ in range(2):  # compilers and caches are warm the second time
+                    short, ends[name] = run(n_iter=_SHORT), run(n_iter=_SHORT + n_more)
             except (UnsupportedError, FailedError) as refused:
                 refusals[name] = str(refused)
                 continue
-            calls |= {f"{name} {n_iter}": run for n_iter, run in runs.items()}
+            more[name] = _enough(short["seconds"], ends[name]["seconds"], n_more)
+            calls |= {f"{name} short": partial(run, n_iter=_SHORT)}
+            calls |= {f"{name} long": partial(run, n_iter=_SHORT + more[name])}
         answers, failures = interleave(calls, repetitions)
     if _OURS not in ends:
         raise FailedError(refusals[_OURS])
     seconds, cores = {}, {}
     for name in ends:
-        short, long = (answers.get(f"{name} {n_iter}") for n_iter in (_SHORT, _SHORT + n_more))
+        short, long = (answers.get(f"{name} {length}") for length in ("short", "long"))
         if short and long:
-            times = ([answer["seconds"] for answer in run] for run in (short, long))
-            seconds[name] = slope(*times, n_more)
+            times = ([answer["seconds"] for answer in runs] for runs in (short, long))
+            seconds[name] = slope(*times, more[name])
             cores[name] = median(answer["cores"] for answer in long)
     return {
-        "n": n, "d": d, "k": k, "structure": structure, "threads": n_threads, "iterations": n_more,
+        "n": n, "d": d, "k": k, "structure": structure, "threads": n_threads, "iterations": more,
         "seconds": seconds, "cores": cores, "refusals": refusals | failures, "gaps": _gaps(ends),
     }  # fmt: skip
+
+
+def _enough(short: float, long: float, n_more: int) -> int:
+    """Return how many further iterations a long run should have, from the seconds of one with `n_more`."""
+    one = max((long - short) / n_more, 0.01 * long / n_more)
+    return int(np.clip(_LEAST_SECONDS / one, n_more, _MOST))
 
 
 def _gaps(ends: dict[str, dict[str, Any]]) -> dict[str, float]:

@@ -102,6 +102,7 @@ def test_every_family_survives_json(priors):
     [
         ({}, "inverse Wishart, 6 degrees of freedom"),
         ({"structure": "VEV"}, "axes uniform over the rotations"),
+        ({"structure": "VEE"}, "volumes, and shapes with their axes, lognormal"),
         ({"structure": "VEI"}, "volumes and shapes lognormal"),
         ({"covariance": "lkj"}, "correlations ~ LKJ(1), standard deviations lognormal with log sd 1"),
         ({"covariance": "lkj", "structure": "diag"}, "covariances: standard deviations lognormal"),

@@ -51,6 +51,17 @@ def test_copies_are_counted(code, k, d, copies):
     assert n_copies(model, density, as_structure(code)) == copies
 
 
+def test_a_prior_that_excludes_some_orders_of_axes_is_refused():
+    """Not the first change, so that a NaN comes after numbers."""
+    _, free = model_and_density("EVE", 2, 3)
+    sign = np.sign(free.expand(free.start[None])["axes"][0, 0, 2, 2])
+    model, density = model_and_density(
+        "EVE", 2, 3, lambda model: pm.Potential("half", pm.math.log(sign * model["axes"][0, 2, 2]))
+    )
+    with pytest.raises(bg.ArgumentError, match="change the log posterior by nan"):
+        n_axis_copies(model, density)
+
+
 def test_a_prior_that_sees_the_order_of_axes_is_refused():
     model, density = model_and_density("EVE", 2, 2, lambda model: pm.Potential("tilt", 0.3 * model["axes"][0, 0, 0]))
     assert n_label_copies(model, density, as_structure("EVE")) == 2
