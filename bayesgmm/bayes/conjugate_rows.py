@@ -46,7 +46,7 @@ def table_of(model: pm.Model, anchor: Mixture | None = None) -> Table:
     Raises
     ------
     ArgumentError
-        When rows that lack values have fractional weights.
+        When rows that lack some of their values have fractional weights, or complete ones have and there is no anchor.
     """
     rows, weights = (np.asarray(model[name].get_value(), dtype=float) for name in ("rows", "row_weights"))
     patterns = None
@@ -79,16 +79,18 @@ def make_table(
     Raises
     ------
     ArgumentError
-        When rows that lack values have fractional weights.
+        When rows that lack some of their values have fractional weights, or complete ones have and there is no anchor.
     """
     weights = np.ones(len(rows)) if weights is None else weights
     whole = np.floor(weights)
     shares = weights - whole
     found = Patterns.of(np.zeros((1, rows.shape[1]))) if patterns is None else patterns
-    gaps, is_incomplete = _gaps_of(rows, whole.astype(np.int64), found)
-    _refuse_fractions_with_gaps(weights[is_incomplete], shares[is_incomplete])
-    copies = np.where(is_incomplete, 0, whole).astype(np.int64)
-    at = np.flatnonzero(shares)
+    gaps, n_missing = _gaps_of(rows, whole.astype(np.int64), found)
+    is_partial = (n_missing > 0) & (n_missing < rows.shape[1])
+    _refuse_fractions_with_gaps(weights[is_partial], shares[is_partial])
+    is_complete = n_missing == 0
+    copies = np.where(is_complete, whole, 0).astype(np.int64)
+    at = np.flatnonzero(is_complete & (shares > 0))
     fractions = Fractions(
         rows[at], shares[at], copies[at], at.astype(np.int64), _log_anchors(rows[at], shares[at], anchor)
     )
@@ -101,12 +103,12 @@ def _chunk_bounds(n: int) -> NDArray[np.int64]:
     return np.arange(count + 1, dtype=np.int64) * n // count
 
 
-def _gaps_of(rows: Floats, copies: NDArray[np.int64], patterns: Patterns) -> tuple[Gaps, NDArray[np.bool_]]:
-    """Return the rows that lack some of their values, and which rows lack any."""
-    is_incomplete, chosen, parts = np.zeros(len(rows), dtype=bool), [], [np.empty(0, dtype=np.int64)]
+def _gaps_of(rows: Floats, copies: NDArray[np.int64], patterns: Patterns) -> tuple[Gaps, NDArray[np.int64]]:
+    """Return the rows that lack some of their values, and how many each row lacks."""
+    n_missing_of_row, chosen, parts = np.zeros(len(rows), dtype=np.int64), [], [np.empty(0, dtype=np.int64)]
     for pattern in np.flatnonzero(patterns.n_missing):
         positions = patterns.members[patterns.bounds[pattern] : patterns.bounds[pattern + 1]]
-        is_incomplete[positions] = True
+        n_missing_of_row[positions] = patterns.n_missing[pattern]
         counting = positions[copies[positions] > 0]
         if patterns.n_missing[pattern] < rows.shape[1] and len(counting):
             chosen.append(pattern)
@@ -115,7 +117,7 @@ def _gaps_of(rows: Floats, copies: NDArray[np.int64], patterns: Patterns) -> tup
     ends = np.cumsum([len(part) for part in parts]).astype(np.int64)
     kept = np.array(chosen, dtype=np.int64)
     orders, n_missing = patterns.orders[kept], patterns.n_missing[kept]
-    return Gaps(rows[every], copies[every], every, ends, orders, n_missing), is_incomplete
+    return Gaps(rows[every], copies[every], every, ends, orders, n_missing), n_missing_of_row
 
 
 def _refuse_fractions_with_gaps(weights: Floats, shares: Floats) -> None:
@@ -130,8 +132,13 @@ def _refuse_fractions_with_gaps(weights: Floats, shares: Floats) -> None:
 
 def _log_anchors(rows: Floats, shares: Floats, anchor: Mixture | None) -> Floats:
     """Return (1 - f) log r, shape (K, m), with r the responsibilities at the anchor, kept away from zero."""
-    if anchor is None or len(rows) == 0:
-        return np.empty((0, len(rows)))
+    if len(rows) == 0:
+        return np.empty((0, 0))
+    if anchor is None:
+        raise ArgumentError(
+            f"sampler='gibbs' draws labels of {len(rows)} rows whose weights are not whole numbers from a bound that "
+            f"touches at a mixture, and there is none; give anchor, a mixture near the mode"
+        )
     k = anchor.n_components
     equal = min(_SHARE_OF_EQUAL, _ROWS_OF_EQUAL / len(rows))
     kept = (1.0 - equal) * anchor.responsibilities(rows) + equal / k

@@ -99,13 +99,14 @@ def sample_gibbs(
     dict of str to Dataset
         Groups ``posterior`` (weights, means, covariances; standardised units) and ``sample_stats``: ``lp``, the log
         posterior density of weights, means and precisions up to a constant, ``n_filled``, the number of components with
-        rows, and where row weights have fractional parts ``acceptance_rate``, the share of sweeps that were taken.
+        rows, and where row weights have fractional parts ``acceptance_rate``, the share of sweeps that were taken;
+        there ``n_filled`` counts components by labels under the bound of math.md, 10.9.
 
     Raises
     ------
     ArgumentError
-        When the model is not conjugate or was changed, rows that lack values have fractional weights, or `thin` or
-        `cores` is not a positive number.
+        When the model is not conjugate or was changed, rows that lack some of their values have fractional weights, or
+        `thin` or `cores` is not a positive number.
     KeyboardInterrupt
         When sampling is interrupted before the first draw; later, the draws made so far are returned, and
         ``interrupted_after`` among the attributes of ``sample_stats`` says how many.

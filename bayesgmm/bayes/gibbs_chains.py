@@ -27,6 +27,8 @@ _DRAWN = {
 }
 _SCALE = ("scale_row", "scale_column")
 _NUMBERS = ("log_likelihood", "n_filled", "acceptance")
+# In states from before weights could have fractional parts: every sweep was taken.
+_NOT_RECORDED = {"acceptance": 1.0}
 
 
 class Draws(NamedTuple):
@@ -154,7 +156,7 @@ def _chain_of(state: xr.Dataset, draws: int) -> Chain:
         part = room.part(0, standing.made)
         names, places = (*_DRAWN, *_NUMBERS), (*part.parameters[:3], *part[1:])
         for name, place in zip(names, places, strict=True):
-            place[...] = state[name].values[: standing.made]
+            place[...] = state[name].values[: standing.made] if name in state else _NOT_RECORDED[name]
     return Chain(room, standing)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from bayesgmm.kernels.labels import ROWS, accumulate, labels_at, log_constants, log_joint
 from bayesgmm.kernels.random_numbers import GOLDEN, mix, unit
-from bayesgmm.kernels.scratch import scratch
+from bayesgmm.kernels.scratch import scratch, scratch_rows
 
 __all__ = ["Fractions", "allocate_fractions", "log_excess"]
 
@@ -31,30 +31,67 @@ class Fractions(NamedTuple):
     log_anchors: np.ndarray  # (K, m), (1 - f) log r
 
 
+class _Room(NamedTuple):
+    """Where a block of rows is weighed."""
+
+    constants: np.ndarray  # (K,), what the log joint densities have in front of the distance
+    x: np.ndarray  # (D, ROWS), the block, features apart
+    c: np.ndarray  # (D, ROWS), scratch
+    y: np.ndarray  # (ROWS,), scratch
+    running: np.ndarray  # (K, ROWS), running sums of the joint densities, relative to exp(top)
+    top: np.ndarray  # (ROWS,)
+    total: np.ndarray  # (ROWS,), the last of the running sums
+    tempered: np.ndarray  # (K, ROWS), those of the bound
+    bound_top: np.ndarray  # (ROWS,)
+    bound_total: np.ndarray  # (ROWS,)
+
+
 @_jit
-def _weigh(fractions, start, size, is_diagonal, parameters, constants, x, c, y, running, tempered, sums):
+def _make_room(k, d, parameters):
+    """Make room for the blocks of a pass at these parameters."""
+    constants = np.empty(k)
+    log_constants(parameters.log_weights, parameters.factors, k, constants)
+    return _Room(
+        constants, scratch_rows(d, ROWS), scratch_rows(d, ROWS), scratch(ROWS), scratch_rows(k, ROWS), scratch(ROWS),
+        scratch(ROWS), scratch_rows(k, ROWS), scratch(ROWS), scratch(ROWS),
+    )  # fmt: skip
+
+
+@_jit
+def _weigh(fractions, start, size, is_diagonal, parameters, room):
     """Fill the running sums of the bound for a block; return log-likelihood, and by how much the bound is below it."""
-    top, total, bound_top, bound_total = sums[0], sums[1], sums[2], sums[3]
-    k, d = running.shape[0], x.shape[0]
+    (k, _), d = room.running.shape, room.x.shape[0]
     shares = fractions.shares[start : start + size]
     for j in range(d):
         for b in range(size):
-            x[j, b] = fractions.rows[start + b, j]
+            room.x[j, b] = fractions.rows[start + b, j]
     for component in range(k):
-        out, anchors, power = running[component], fractions.log_anchors[component, start:], tempered[component]
+        out, power = room.running[component], room.tempered[component]
+        anchors = fractions.log_anchors[component, start:]
         log_joint(
-            x, size, parameters.means[component], parameters.factors[component], is_diagonal, constants[component],
-            c, y, out,
+            room.x, size, parameters.means[component], parameters.factors[component], is_diagonal,
+            room.constants[component], room.c, room.y, out,
         )  # fmt: skip
         for b in range(size):
             power[b] = anchors[b] + shares[b] * out[b]
-    accumulate(running, size, top, total)
-    accumulate(tempered, size, bound_top, bound_total)
+    accumulate(room.running, size, room.top, room.total)
+    accumulate(room.tempered, size, room.bound_top, room.bound_total)
     log_likelihood, bound = 0.0, 0.0
     for b in range(size):
-        log_likelihood += shares[b] * (top[b] + math.log(total[b]))
-        bound += bound_top[b] + math.log(bound_total[b])
+        log_likelihood += shares[b] * (room.top[b] + math.log(room.total[b]))
+        bound += room.bound_top[b] + math.log(room.bound_total[b])
     return log_likelihood, log_likelihood - bound
+
+
+@_jit
+def _draw_labels(fractions, start, size, key, room, threshold, drawn):
+    """Draw one label for the fractional copy of each row of a block that was weighed."""
+    for b in range(size):
+        # The fractional copy is the one after the whole ones.
+        copy_key = mix(key + GOLDEN * np.uint64(fractions.copies[start + b]))
+        bits = mix(copy_key + GOLDEN * np.uint64(fractions.positions[start + b]))
+        threshold[b] = unit(bits) * room.bound_total[b]
+    labels_at(threshold, room.tempered, size, drawn)
 
 
 @_jit
@@ -96,35 +133,26 @@ def allocate_fractions(fractions, k, is_diagonal, parameters, key, s0, s1, s2):
     log_likelihood, log_excess : float
         Of the fractional copies, and by how much their bound is below it.
     """
-    return _pass(fractions, k, is_diagonal, parameters, key, s0, s1, s2, is_counted=True)
-
-
-@_jit
-def log_excess(fractions, k, is_diagonal, parameters, s0, s1, s2):
-    """Return by how much the log-likelihood of the fractional copies is above its bound; the sums stay as they are."""
-    return _pass(fractions, k, is_diagonal, parameters, np.uint64(0), s0, s1, s2, is_counted=False)[1]
-
-
-@_jit
-def _pass(fractions, k, is_diagonal, parameters, key, s0, s1, s2, is_counted):
     m, d = fractions.rows.shape
-    x, c, y = scratch(d * ROWS).reshape(d, ROWS), scratch(d * ROWS).reshape(d, ROWS), scratch(ROWS)
-    running, tempered = scratch(k * ROWS).reshape(k, ROWS), scratch(k * ROWS).reshape(k, ROWS)
-    sums, threshold = scratch(4 * ROWS).reshape(4, ROWS), scratch(ROWS)
-    drawn, constants = np.empty(ROWS, dtype=np.int64), np.empty(k)
-    log_constants(parameters.log_weights, parameters.factors, k, constants)
+    room = _make_room(k, d, parameters)
+    threshold, drawn = scratch(ROWS), np.empty(ROWS, dtype=np.int64)
     log_likelihood, excess = 0.0, 0.0
     for start in range(0, m, ROWS):
         size = min(ROWS, m - start)
-        found = _weigh(fractions, start, size, is_diagonal, parameters, constants, x, c, y, running, tempered, sums)
-        log_likelihood += found[0]
-        excess += found[1]
-        if is_counted:
-            for b in range(size):
-                # The fractional copy is the one after the whole ones.
-                copy_key = mix(key + GOLDEN * np.uint64(fractions.copies[start + b]))
-                bits = mix(copy_key + GOLDEN * np.uint64(fractions.positions[start + b]))
-                threshold[b] = unit(bits) * sums[3, b]
-            labels_at(threshold, tempered, size, drawn)
-            _count(x, fractions.shares[start : start + size], size, drawn, parameters.means, is_diagonal, s0, s1, s2)
+        value, below = _weigh(fractions, start, size, is_diagonal, parameters, room)
+        log_likelihood += value
+        excess += below
+        _draw_labels(fractions, start, size, key, room, threshold, drawn)
+        shares = fractions.shares[start : start + size]
+        _count(room.x, shares, size, drawn, parameters.means, is_diagonal, s0, s1, s2)
     return log_likelihood, excess
+
+
+@_jit
+def log_excess(fractions, k, is_diagonal, parameters):
+    """Return by how much the log-likelihood of the fractional copies is above its bound."""
+    m, d = fractions.rows.shape
+    room, excess = _make_room(k, d, parameters), 0.0
+    for start in range(0, m, ROWS):
+        excess += _weigh(fractions, start, min(ROWS, m - start), is_diagonal, parameters, room)[1]
+    return excess

@@ -21,11 +21,12 @@ from bayesgmm.kernels.labels import (
     labels_at,
     log_constants,
     log_joint,
+    sort_by_label,
     sum_of_logs,
 )
 from bayesgmm.kernels.matrices import fill_factor
 from bayesgmm.kernels.random_numbers import GOLDEN, mix, normal_of, unit
-from bayesgmm.kernels.scratch import scratch
+from bayesgmm.kernels.scratch import scratch, scratch_rows
 
 __all__ = ["Gaps", "allocate_incomplete"]
 
@@ -74,26 +75,6 @@ def _draw_labels(gaps, start, size, number, key, running, total, threshold, keys
         keys[b] = mix(key + GOLDEN * np.uint64(number + gaps.positions[start + b]))
         threshold[b] = unit(keys[b]) * total[b]
     labels_at(threshold, running, size, drawn)
-
-
-@_jit
-def _sort_by_label(x, size, wanted, drawn, means, first, keys, ends, sorted_keys, sorted_x):
-    """Copy the wanted rows of a block and their keys, label by label, as offsets from the means."""
-    ends[:] = 0
-    for b in range(size):
-        ends[drawn[b]] += wanted[b]
-    total = 0
-    for component in range(ends.shape[0]):
-        total += ends[component]
-        ends[component] = total - ends[component]
-    for b in range(size):
-        if wanted[b]:
-            label = drawn[b]
-            position = ends[label]
-            ends[label] = position + 1
-            sorted_keys[position] = keys[b]
-            for j in range(first, x.shape[0]):
-                sorted_x[j, position] = x[j, b] - means[label, j]
 
 
 @_jit
@@ -177,8 +158,8 @@ def _allocate_pattern(
     k, d = means.shape
     order, first, last = gaps.orders[pattern], gaps.bounds[pattern], gaps.bounds[pattern + 1]
     n_missing = gaps.n_missing[pattern]
-    x, c, y = scratch(d * ROWS).reshape(d, ROWS), scratch(d * ROWS).reshape(d, ROWS), scratch(ROWS)
-    running, top, total, threshold = scratch(k * ROWS).reshape(k, ROWS), scratch(ROWS), scratch(ROWS), scratch(ROWS)
+    x, c, y = scratch_rows(d, ROWS), scratch_rows(d, ROWS), scratch(ROWS)
+    running, top, total, threshold = scratch_rows(k, ROWS), scratch(ROWS), scratch(ROWS), scratch(ROWS)
     keys, sorted_keys = np.empty(ROWS, dtype=np.uint64), np.empty(ROWS, dtype=np.uint64)
     drawn, wanted, ends = np.empty(ROWS, dtype=np.int64), np.empty(ROWS, dtype=np.int64), np.empty(k, dtype=np.int64)
     log_likelihood = 0.0
@@ -203,7 +184,7 @@ def _allocate_pattern(
                 waiting += count > copy + 1
                 if count > copy:
                     labels[gaps.positions[start + b]] = drawn[b]
-            _sort_by_label(x, size, wanted, drawn, means, n_missing, keys, ends, sorted_keys, c)
+            sort_by_label(x, size, wanted, drawn, means, n_missing, ends, c, keys, sorted_keys)
             _impute(c, sorted_keys, ends, order, n_missing, factors, is_diagonal)
             add_sums(c, ends, is_diagonal, s0, part1, part2)
             copy += 1

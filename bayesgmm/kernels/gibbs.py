@@ -42,7 +42,7 @@ def _move(prior, concentration, fractions, excess, s0, s1, s2, parameters, befor
     _copy_parameters(parameters, before)
     draw_means(prior, k, s0, s1, s2, parameters, state)
     draw_parameters(prior, concentration, s0, s1, s2, parameters, state)
-    proposed = log_excess(fractions, k, prior.is_diagonal, parameters, s0, s1, s2)
+    proposed = log_excess(fractions, k, prior.is_diagonal, parameters)
     is_taken = is_accepted(proposed - excess, state)
     if not is_taken:
         _copy_parameters(before, parameters)

@@ -15,10 +15,10 @@ import numba
 import numpy as np
 
 from bayesgmm.kernels.random_numbers import GOLDEN, mix, unit
-from bayesgmm.kernels.scratch import scratch
+from bayesgmm.kernels.scratch import scratch, scratch_rows
 
 __all__ = ["ROWS", "accumulate", "add_sums", "allocate", "clear", "label_key", "labels_at", "log_constants",
-           "log_joint", "log_likelihoods", "sum_of_logs"]  # fmt: skip
+           "log_joint", "log_likelihoods", "sort_by_label", "sum_of_logs"]  # fmt: skip
 
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
 _jit_in_order = numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -160,8 +160,11 @@ def labels_at(threshold, running, size, drawn):
 
 
 @_jit
-def _sort_by_label(x, size, wanted, drawn, means, ends, sorted_x):
-    """Copy the wanted rows of a block, label by label, as offsets from the means; `ends` says where labels end."""
+def sort_by_label(x, size, wanted, drawn, means, first, ends, sorted_x, keys=None, sorted_keys=None):
+    """Copy the wanted rows of a block, label by label, as offsets from the means; `ends` says where labels end.
+
+    Features before the `first` are left out. Where rows have keys, these go with them.
+    """
     for component in range(ends.shape[0]):
         ends[component] = 0
     for b in range(size):
@@ -175,7 +178,9 @@ def _sort_by_label(x, size, wanted, drawn, means, ends, sorted_x):
             label = drawn[b]
             position = ends[label]
             ends[label] = position + 1
-            for j in range(x.shape[0]):
+            if keys is not None:
+                sorted_keys[position] = keys[b]
+            for j in range(first, x.shape[0]):
                 sorted_x[j, position] = x[j, b] - means[label, j]
 
 
@@ -244,8 +249,8 @@ def allocate(rows, copies, first, last, number, k, is_diagonal, parameters, key,
         The log-likelihood of these rows at the current parameters, labels summed out.
     """
     d = rows.shape[1]
-    x, c, y = scratch(d * ROWS).reshape(d, ROWS), scratch(d * ROWS).reshape(d, ROWS), scratch(ROWS)
-    running, top, total, threshold = scratch(k * ROWS).reshape(k, ROWS), scratch(ROWS), scratch(ROWS), scratch(ROWS)
+    x, c, y = scratch_rows(d, ROWS), scratch_rows(d, ROWS), scratch(ROWS)
+    running, top, total, threshold = scratch_rows(k, ROWS), scratch(ROWS), scratch(ROWS), scratch(ROWS)
     constants, ends = np.empty(k), np.empty(k, dtype=np.int64)
     drawn, wanted = np.empty(ROWS, dtype=np.int64), np.empty(ROWS, dtype=np.int64)
     log_constants(parameters.log_weights, parameters.factors, k, constants)
@@ -269,7 +274,7 @@ def allocate(rows, copies, first, last, number, k, is_diagonal, parameters, key,
                 wanted[b] = count > copy
                 waiting += count > copy + 1
                 labels[start + b] = drawn[b] if count > copy else labels[start + b]
-            _sort_by_label(x, size, wanted, drawn, parameters.means, ends, c)
+            sort_by_label(x, size, wanted, drawn, parameters.means, 0, ends, c)
             add_sums(c, ends, is_diagonal, s0, s1, s2)
             copy += 1
     return log_likelihood
@@ -308,8 +313,8 @@ def log_likelihoods(rows, row_weights, log_weights, means, factors, is_diagonal,
         Added to in place.
     """
     (n, d), k = rows.shape, log_weights.shape[1]
-    x, c, y = scratch(d * ROWS).reshape(d, ROWS), scratch(d * ROWS).reshape(d, ROWS), scratch(ROWS)
-    running, top, total = scratch(k * ROWS).reshape(k, ROWS), scratch(ROWS), scratch(ROWS)
+    x, c, y = scratch_rows(d, ROWS), scratch_rows(d, ROWS), scratch(ROWS)
+    running, top, total = scratch_rows(k, ROWS), scratch(ROWS), scratch(ROWS)
     constants = np.empty((len(out), k))
     for mixture in range(len(out)):
         log_constants(log_weights[mixture], factors[mixture], k, constants[mixture])

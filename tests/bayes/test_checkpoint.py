@@ -103,6 +103,13 @@ class TestGibbs:
         path = shutil.copytree(finished, tmp_path / "run.zarr")
         assert_same_draws(fit(checkpoint=path, draws=100), fit(draws=100))
 
+    def test_one_from_before_acceptance_was_recorded_is_taken(self, fit, finished, tmp_path):
+        tree = read_tree(finished)
+        tree[CHECKPOINT] = xr.DataTree(tree[CHECKPOINT].to_dataset().drop_vars("acceptance"))
+        path = write_tree(tree, tmp_path / "run.zarr")
+        assert_same_draws(fit(checkpoint=path, draws=100), fit(draws=100))
+        assert (read_tree(path)[CHECKPOINT]["acceptance"] == 1.0).all()
+
     def test_without_a_seed_that_of_the_checkpoint_is_taken(self, fit, finished, uninterrupted):
         found = fit(checkpoint=finished, seed=None)
         assert found.info.seed == 1

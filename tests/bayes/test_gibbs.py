@@ -275,7 +275,8 @@ def separated(d=2):
     [
         (FAITHFUL, "full"),
         *(pytest.param(separated(), name, marks=pytest.mark.slow) for name in ("tied", "diag", "spherical", "EII")),
-        *(pytest.param(prepared, "full", marks=pytest.mark.slow) for prepared in (with_gaps(), with_fractions())),
+        pytest.param(with_gaps(), "full", marks=pytest.mark.slow),
+        *(pytest.param(with_fractions(), name, marks=pytest.mark.slow) for name in ("full", "tied", "diag")),
     ],
 )
 def test_gibbs_and_nuts_agree(prepared, structure):

@@ -1,6 +1,7 @@
 """Gibbs chains over rows with gaps and over fractional weights: what must not change, what must be said.
 
-That their posterior is right is shown by test_exact.py, against enumeration and quadrature.
+That their posterior is right is shown by test_exact.py, against enumeration and quadrature; but for fractional weights
+in the plane, which are here, against NUTS.
 """
 
 from dataclasses import replace
@@ -18,8 +19,8 @@ from bayesgmm.bayes.likelihood import Patterns
 from bayesgmm.kernels.conditionals import Parameters
 from bayesgmm.kernels.gibbs import run_chain
 from bayesgmm.structure import as_structure
-from tests.bayes import geweke, interruptions
-from tests.bayes.test_exact import LINE, PLANE, belief_of, sample
+from tests.bayes import enumeration, geweke, interruptions
+from tests.bayes.test_exact import LARGEST_Z, LEAST_ESS, LINE, PLANE, POINTS, belief_of, independent_worth, sample
 
 TABLE = bg.load_dataset("faithful")
 RNG = np.random.default_rng(5)
@@ -53,17 +54,19 @@ def run(table, k=2, sweeps=20):
 # -------------------------------------------------------------------- what must not change
 
 
-def test_with_nothing_missing_the_way_for_gaps_changes_no_bit(em):
-    fit = partial(bg.fit_bayes, TABLE, 2, em=em, **PLAN)
-    assert_same_draws(fit(missing="marginalize"), fit())
-    assert_same_draws(fit(sample_weight=np.ones(len(TABLE))), fit())
-
-
-def test_a_row_that_lacks_everything_changes_nothing():
-    rows = HOLES.to_numpy()[:60]
-    more = np.concatenate([rows, np.full((1, 2), np.nan)])
-    one, other = (run(make_table(np.nan_to_num(part), None, Patterns.of(part))) for part in (rows, more))
-    for mine, theirs in zip(one, other, strict=True):
+@pytest.mark.parametrize("data", [TABLE, HOLES], ids=["complete", "gaps"])
+@pytest.mark.parametrize(
+    ("added", "weight"),
+    [([np.nan, np.nan], 1.0), ([np.nan, np.nan], 0.7), ([np.nan, 1.0], 0.0), ([2.0, 1.0], 0.0)],
+)
+def test_a_row_without_effect_changes_no_bit(data, added, weight):
+    """One that lacks everything, whatever its weight, or has no weight; the others keep their numbers."""
+    rows = data.to_numpy()[:60]
+    # Complete rows alone: nothing is said of gaps and weights, so that these ways are not gone at all.
+    alone = (rows,) if data is TABLE else (np.nan_to_num(rows), None, Patterns.of(rows))
+    more, weights = np.concatenate([rows, [added]]), np.append(np.ones(len(rows)), weight)
+    found, expected = (run(make_table(*told)) for told in ((np.nan_to_num(more), weights, Patterns.of(more)), alone))
+    for mine, theirs in zip(found, expected, strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
 
@@ -97,6 +100,22 @@ def test_chains_with_fractional_weights_look_the_same_backwards(rows, structure)
     assert abs(batches.mean()) < 4.5 * batches.std() / np.sqrt(len(batches))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("structure", ["full", "tied", "diag"])
+def test_a_few_rows_with_fractional_weights_have_the_posterior_that_nuts_finds(structure):
+    """So few that the bound alone, without the rule that mends it, is 17 standard errors away."""
+    found = []
+    for engine in ("gibbs", "nuts"):
+        draws, attributes = sample(engine, PLANE, belief_of(2), structure, weights=[0.5, 1.7, 0.3, 2.4, 0.6])
+        sampled = enumeration.quantities(draws, PLANE, POINTS)
+        found.append({name: (part, independent_worth(part, attributes)) for name, part in sampled.items()})
+    for name, (one, worth) in found[0].items():
+        other, other_worth = found[1][name]
+        assert min(worth, other_worth) >= LEAST_ESS, name
+        error = np.hypot(one.std() / np.sqrt(worth), other.std() / np.sqrt(other_worth))
+        assert abs(one.mean() - other.mean()) < LARGEST_Z * error, name
+
+
 # -------------------------------------------------------------------- what is said
 
 
@@ -110,6 +129,11 @@ def test_the_share_of_sweeps_that_were_taken_is_recorded(em):
 def test_fractional_weights_of_rows_with_gaps_are_refused(em):
     with pytest.raises(bg.ArgumentError, match=r"\d+ rows that lack values have weights .*; use sampler='nuts'"):
         bg.fit_bayes(HOLES, 2, em=em, missing="marginalize", sample_weight=FRACTIONS, **PLAN)
+
+
+def test_fractional_weights_without_an_anchor_are_refused():
+    with pytest.raises(bg.ArgumentError, match=r"1 rows whose weights are not whole numbers .*; give anchor"):
+        make_table(np.zeros((3, 2)), np.array([1.0, 0.5, 2.0]))
 
 
 def test_fractional_weights_of_complete_rows_go_with_gaps_in_others(em):
