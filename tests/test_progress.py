@@ -115,6 +115,7 @@ def quick_density(monkeypatch):
         monkeypatch.setattr(room, "importance_sample", lambda *_arguments: sampled)
         monkeypatch.setattr(room, "laplace_at", lambda *_arguments: climb)
         monkeypatch.setattr(room, "build_model", lambda *_arguments: None)
+        monkeypatch.setattr(room, "largest_khat", lambda _model: 0.7)
     monkeypatch.setattr(evidence, "unconstrained_density", lambda *_arguments: density)
     monkeypatch.setattr(evidence, "_start_of", lambda *_arguments: {})
     monkeypatch.setattr(evidence, "n_copies", lambda *_arguments: 2)

@@ -468,8 +468,10 @@ def test_nuts_goes_on_from_its_last_draws(by_nuts, plain, tmp_path, monkeypatch)
     assert resumed.info.settings["resumed_after"] == [total]
     assert resumed.tree["sample_stats"].attrs["resumed_after"] == str(total)
     assert "interrupted_after" not in resumed.info.diagnostics
-    chains, made = first.mixture.batch_shape
-    np.testing.assert_array_equal(resumed.mixture.means[:chains, :made], first.mixture.means)
+    # A chain that had hardly begun is not among the draws of the interrupted run.
+    chosen, made = checkpoints.longest_block(kept.lengths)
+    assert first.mixture.batch_shape == (len(chosen), made)
+    np.testing.assert_array_equal(resumed.mixture.means[chosen, :made], first.mixture.means)
     assert resumed.info.diagnostics["max_r_hat"] < 1.02
     assert resumed.info.diagnostics["divergences"] == 0
     for name in ("weights", "means", "covariances"):
