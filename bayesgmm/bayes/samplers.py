@@ -58,8 +58,8 @@ SAMPLERS: dict[str, Callable[..., dict[str, xr.Dataset]]] = {
 #: Those whose chains may start in different places.
 STARTS_BY_CHAIN = ("nuts",)
 
-#: Those that choose how many steps they adapt for, where nobody says.
-ADAPTS_BY_ITSELF = ("nuts",)
+# Those that choose how many steps they adapt for, where nobody says.
+_ADAPTS_BY_ITSELF = ("nuts",)
 
 #: Those that leave checkpoints and go on from them.
 RESUMABLE = ("nuts", "gibbs")
@@ -105,7 +105,7 @@ def steps_before(sampler: str, tune: int | None) -> int | None:
         For the plan of `draw`.
     """
     if tune is None:
-        return None if sampler in ADAPTS_BY_ITSELF else TUNE
+        return None if sampler in _ADAPTS_BY_ITSELF else TUNE
     return int(tune)
 
 

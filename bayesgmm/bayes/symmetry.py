@@ -22,7 +22,7 @@ from bayesgmm.bayes.axis_copies import axis_changes, axis_copies, in_axis_region
 from bayesgmm.bayes.compiled import vector_of
 from bayesgmm.bayes.density import UnconstrainedDensity
 from bayesgmm.bayes.model import start_values
-from bayesgmm.bayes.vectors import mixtures_at
+from bayesgmm.bayes.vectors import mixtures_of
 from bayesgmm.errors import ArgumentError
 from bayesgmm.mixture import Mixture
 from bayesgmm.posterior.matching import assign, hellinger_cost
@@ -57,13 +57,13 @@ def in_region(density: UnconstrainedDensity, reference: Floats, vectors: Floats)
         Whether the identity is the best match of components by Hellinger distance (math.md, 6.2 and 6.3), and of axes,
         where the model has any (11.2).
     """
-    values, is_inside = density.expand(reference[None]), np.ones(len(vectors), dtype=bool)
-    k = values["weights"].shape[-1]
+    named, found = density.expand(reference[None]), density.expand(vectors)
+    k, is_inside = named["weights"].shape[-1], np.ones(len(vectors), dtype=bool)
     if k > 1:
-        costs = hellinger_cost(mixtures_at(density, reference[None])[0], mixtures_at(density, vectors))
+        costs = hellinger_cost(mixtures_of(named)[0], mixtures_of(found))
         is_inside = np.all(assign(costs).permutations == np.arange(k), axis=1)
-    if values.keys() >= _AXES:
-        is_inside &= in_axis_region(values, density.expand(vectors))
+    if named.keys() >= _AXES:
+        is_inside &= in_axis_region(named, found)
     return is_inside
 
 

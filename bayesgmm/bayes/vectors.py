@@ -4,6 +4,8 @@ Samplers move in unconstrained vectors (density.py); a result leaves as a Datase
 coordinates. The way from named values to a vector is `compiled.vector_of`.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import pymc as pm
 import xarray as xr
@@ -12,16 +14,20 @@ from numpy.typing import NDArray
 from bayesgmm.bayes.density import UnconstrainedDensity
 from bayesgmm.mixture import Mixture
 
-__all__ = ["as_dataset", "mixtures_at"]
+__all__ = ["as_dataset", "mixtures_at", "mixtures_of"]
 
 Floats = NDArray[np.float64]
 
 
 def mixtures_at(density: UnconstrainedDensity, vectors: Floats) -> Mixture:
     """Return the mixtures at unconstrained vectors, shape (S, size), in the model's units."""
-    found = density.expand(vectors)
-    covariances = 0.5 * (found["covariances"] + np.swapaxes(found["covariances"], -1, -2))
-    return Mixture(found["weights"], found["means"], covariances)
+    return mixtures_of(density.expand(vectors))
+
+
+def mixtures_of(values: Mapping[str, Floats]) -> Mixture:
+    """Return the mixtures of expanded vectors: weights (S, K), means (S, K, D), covariances (S, K, D, D)."""
+    covariances = 0.5 * (values["covariances"] + np.swapaxes(values["covariances"], -1, -2))
+    return Mixture(values["weights"], values["means"], covariances)
 
 
 def as_dataset(model: pm.Model, density: UnconstrainedDensity, vectors: Floats) -> xr.Dataset:
